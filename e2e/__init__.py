@@ -1,0 +1,1 @@
+"""End-to-end parts: the local cluster, the demo, and the tests that need real pods."""
