@@ -1,0 +1,45 @@
+# The commands of the project.  `make help` lists them; the README and .ci/run call the same ones.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+UV_COMPILE := uv pip compile -q --generate-hashes --no-annotate --no-emit-index-url --no-header --no-emit-find-links --python-version 3.11 pyproject.toml
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+# The environment is made again when a locked requirement changes.
+$(VENV)/.ready: requirements/dev.txt
+	@echo "==> Python environment in $(VENV) (about 1 min the first time)"
+	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@test -x $(PY) || python3 -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(VENV); }
+	@$(PY) -m pip install -q --disable-pip-version-check 'uv>=0.9'
+	@$(PY) -m uv pip sync -q --python $(PY) requirements/dev.txt
+	@touch $@
+
+venv: $(VENV)/.ready ## make the Python environment
+
+lint: venv ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: venv ## mypy --strict
+	$(VENV)/bin/mypy
+
+imports: venv ## the layers of the house
+	PYTHONPATH=operator $(VENV)/bin/lint-imports
+
+generate: venv ## write the CRDs again from the models
+	PYTHONPATH=operator $(PY) -m modelfleet.api.crdgen --write
+
+check: lint types imports venv ## lint, types, imports, generated files up to date
+	PYTHONPATH=operator $(PY) -m modelfleet.api.crdgen --check
+
+lock: venv ## resolve the requirements again
+	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator -o requirements/operator.txt
+	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra router -o requirements/router.txt
+	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator --extra router --group dev -o requirements/dev.txt
+
+-include e2e/cluster/cluster.mk
+
+.PHONY: help venv lint types imports generate check lock

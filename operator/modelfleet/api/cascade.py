@@ -1,0 +1,177 @@
+"""Cascade: an ordered list of tiers behind one OpenAI-compatible model name, cheapest first."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, LocalRef, ObjectMeta, Percent
+from modelfleet.api.model_tier import Resources
+
+_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+
+class TierWeight(ApiModel):
+    """Share of the requests that start at a tier."""
+
+    initial: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Relative weight of the tier as an entry, as in an HTTPRoute; the operator returns to it when all is calm.",
+    )
+    min: Percent = Field(
+        default=0, description="Percent of all entries that always start here while the tier is ready."
+    )
+    max: Percent = Field(default=100, description="Percent of all entries that start here at most.")
+
+
+class CascadeTier(ApiModel):
+    """One step of the cascade."""
+
+    name: DnsLabel = Field(description="Name of the step, unique in the cascade, such as small or frontier.")
+    tier_ref: LocalRef = Field(description="The ModelTier that answers here.")
+    weight: TierWeight | None = Field(
+        default=None,
+        description="Share of the requests that start here. When no tier has a weight, all requests start at the first tier.",
+    )
+    target_share: Percent | None = Field(
+        default=None,
+        description="Percent of all answers that should come from this tier; compared with what is observed "
+        "in condition ShareOnTarget.",
+    )
+    timeout: Duration = Field(default="60s", description="How long one attempt at this tier may take.")
+
+
+class Weights(ApiModel):
+    """How entry weights move."""
+
+    mode: Literal["Auto", "Fixed"] = Field(
+        default="Auto",
+        description="Auto: the operator moves weights with readiness and load. Fixed: weight.initial always.",
+    )
+    max_step: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="Percentage points that one tier's weight may move per interval because of load.",
+    )
+    interval: Duration = Field(default="15s", description="Time between two steps.")
+
+
+class Limits(ApiModel):
+    """Bounds on one request."""
+
+    deadline: Duration = Field(
+        default="120s", description="Time from request to last byte, over all attempts."
+    )
+    max_body_bytes: int = Field(
+        default=2_097_152,
+        ge=1024,
+        le=104_857_600,
+        description="Largest request body, in bytes; above it the answer is 413.",
+    )
+
+
+class DedicatedRouter(ApiModel):
+    """A router for this Cascade alone."""
+
+    replicas: int = Field(default=2, ge=1, le=100, description="Router pods.")
+    resources: Resources | None = Field(
+        default=None, description="Resources of a router pod. Default: the operator's settings."
+    )
+
+
+class RouterChoice(ApiModel):
+    """Which router serves the Cascade."""
+
+    dedicated: DedicatedRouter | None = Field(
+        default=None,
+        description="A router for this Cascade alone. Default: the one that the namespace shares.",
+    )
+
+
+class CascadeSpec(ApiModel):
+    """What the user wants of a cascade."""
+
+    model_name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="What clients put in `model`; unique per router.",
+    )
+    tiers: list[CascadeTier] = Field(
+        min_length=1, max_length=8, description="The tiers, cheapest first.", json_schema_extra=_BY_NAME
+    )
+    weights: Weights = Field(default=Weights(), description="How entry weights move.")
+    limits: Limits = Field(default=Limits(), description="Bounds on one request.")
+    router: RouterChoice = Field(default=RouterChoice(), description="Which router serves the Cascade.")
+
+
+class CascadeTierStatus(ApiModel):
+    """One tier as it is.  weight and the shares belong to the capacity loop, ready to the structure loop."""
+
+    name: str = Field(description="Name of the step.")
+    ready: bool | None = Field(default=None, description="Whether the tier can answer.")
+    weight: int | None = Field(default=None, description="Permille of the requests that start here.")
+    started_share: int | None = Field(
+        default=None, description="Permille of requests that started here, last hour or less."
+    )
+    answered_share: int | None = Field(
+        default=None, description="Permille of answers that came from here, last hour or less."
+    )
+    target_share: int | None = Field(
+        default=None, description="Permille of answers that should come from here."
+    )
+
+
+class LastDecision(ApiModel):
+    """The last change of the weights."""
+
+    time: str = Field(description="When it was decided.", json_schema_extra={"format": "date-time"})
+    reason: str = Field(description="One CamelCase word for the cause.")
+    message: str = Field(default="", max_length=1024, description="The cause, for people.")
+
+
+class CascadeStatus(ApiModel):
+    """What is.  Weights, shares, lastDecision and ShareOnTarget belong to the capacity loop, the rest to the structure loop."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    endpoint: str | None = Field(default=None, description="Base URL for clients inside the cluster.")
+    tiers: list[CascadeTierStatus] = Field(
+        default=[], max_length=8, description="The tiers as they are.", json_schema_extra=_BY_NAME
+    )
+    last_decision: LastDecision | None = Field(default=None, description="The last change of the weights.")
+    conditions: list[Condition] = Field(
+        default=[],
+        max_length=16,
+        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, ShareOnTarget.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class Cascade(ApiModel):
+    """An ordered list of tiers behind one OpenAI-compatible model name."""
+
+    metadata: ObjectMeta
+    spec: CascadeSpec
+    status: CascadeStatus = CascadeStatus()
+
+
+def initial_weights(spec: CascadeSpec) -> dict[str, int]:
+    """Entry weight of each tier by name, in permille, summing to 1000: where weights return to when all is calm."""
+    relative = {tier.name: tier.weight.initial if tier.weight else 0 for tier in spec.tiers}
+    if all(tier.weight is None for tier in spec.tiers):
+        relative[spec.tiers[0].name] = 1  # Cheapest first is the point of a cascade.
+    return permille(relative)
+
+
+def permille(relative: dict[str, int]) -> dict[str, int]:
+    """Non-negative integers scaled to sum to exactly 1000 by largest remainder; all zero stays all zero."""
+    total = sum(relative.values())
+    if total == 0:
+        return dict(relative)
+    floors = {name: value * 1000 // total for name, value in relative.items()}
+    rest = 1000 - sum(floors.values())
+    by_remainder = sorted(relative, key=lambda name: -(relative[name] * 1000 % total))
+    return {name: share + (name in by_remainder[:rest]) for name, share in floors.items()}

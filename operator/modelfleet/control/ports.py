@@ -1,0 +1,53 @@
+"""What the control loops need of the world, in our words; adapters implement it, tests fake it in a few lines."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from modelfleet.api.meta import Manifest
+
+
+class Key(NamedTuple):
+    """Names one object.  kind is the Kubernetes kind, e.g. ModelTier."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Cluster(Protocol):
+    """Writes to the API server.  Every call raises ClusterError (Conflict for 409) when it is refused."""
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """Server-side apply, forced; returns the object as stored."""
+
+    async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
+        """Server-side apply of the status subresource, forced; only the fields given are owned."""
+
+    async def delete(self, manifest: Manifest) -> None:
+        """Delete exactly this object: uid and resourceVersion are preconditions.  A missing object is fine."""
+
+
+class Events(Protocol):
+    """Kubernetes Events: one when something happened, never per tick."""
+
+    async def record(self, regarding: Manifest, *, reason: str, message: str, warning: bool = False) -> None:
+        """Post one Event about `regarding`."""
+
+
+class View(Protocol):
+    """What the watches have delivered: the loops' only source of observed state."""
+
+    def get(self, key: Key) -> Manifest | None:
+        """The object as last seen, or None."""
+
+    def list(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] = {}
+    ) -> Sequence[Manifest]:
+        """Objects of a kind, sorted by namespace and name."""
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
