@@ -35,6 +35,13 @@ generate: venv ## write the CRDs again from the models
 check: lint types imports venv ## lint, types, imports, generated files up to date
 	PYTHONPATH=operator $(PY) -m modelfleet.api.crdgen --check
 
+test: venv assets ## every test: pure parts, the real API server, the real cluster
+	@echo "==> Tests (about 20 min on two cores once the binaries are built)"
+	$(PY) -m pytest tests e2e/scenarios
+
+test-unit: venv ## the quick tests: no API server, no cluster
+	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'
+
 lock: venv ## resolve the requirements again
 	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator -o requirements/operator.txt
 	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra router -o requirements/router.txt
@@ -42,4 +49,7 @@ lock: venv ## resolve the requirements again
 
 -include e2e/cluster/cluster.mk
 
-.PHONY: help venv lint types imports generate check lock
+assets: venv ## build what the tests need (kube binaries, images) where it is missing
+	$(PY) -m e2e.cluster build all
+
+.PHONY: help venv lint types imports generate check test test-unit lock assets
