@@ -119,9 +119,10 @@ def kube_proxy(binary: Path, *, kubeconfig: Path, node: str) -> list[str]:
     ]
 
 
-def kwok(binary: Path, *, kubeconfig: Path) -> list[str]:
+def kwok(binary: Path, *, kubeconfig: Path, stages: Path) -> list[str]:
     return [
         str(binary),
+        f"--config={stages}",
         f"--kubeconfig={kubeconfig}",
         "--manage-all-nodes=false",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",

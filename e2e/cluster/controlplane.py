@@ -112,7 +112,9 @@ class ControlPlane:
     def _write_pki(self, port: int) -> Path:
         certs = paths.made(self.folder / "pki")
         authority = pki.Authority(certs)
-        authority.issue("apiserver", "kube-apiserver", hosts=["localhost", "127.0.0.1", "kubernetes.default.svc"])
+        authority.issue(
+            "apiserver", "kube-apiserver", hosts=["localhost", "127.0.0.1", "kubernetes.default.svc"]
+        )
         authority.issue("apiserver-kubelet", "kube-apiserver-kubelet-client", group="system:masters")
         authority.signing_key("sa")
         self.server = f"https://127.0.0.1:{port}"

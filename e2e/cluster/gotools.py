@@ -69,8 +69,13 @@ PROGRAMS = {
             (f"helm.sh/helm/v3/internal/version.version={HELM_VERSION}",),
         ),
         Program(
-            "kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 162, (f"sigs.k8s.io/kwok/pkg/consts.Version={KWOK_VERSION}",)
+            "kwok",
+            "kwok",
+            "sigs.k8s.io/kwok/cmd/kwok",
+            162,
+            (f"sigs.k8s.io/kwok/pkg/consts.Version={KWOK_VERSION}",),
         ),
+        Program("pause", "pause", ".", 5),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
@@ -79,7 +84,7 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 def build(name: str) -> Path:
     """The path of the program, built if it is not there."""
     program = PROGRAMS[name]
-    files = [file for file in program.module.iterdir() if file.is_file()]
+    files = [file for file in program.module.iterdir() if file.suffix in {".go", ".mod", ".sum"}]
     key = paths.content_key(files, also=[program.package, program.ldflags])
     target = paths.cache() / "bin" / f"{program.tool}-{key}" / name
 
@@ -148,4 +153,9 @@ def _install_go(unfinished: Path) -> None:
 
 
 def _has_pip() -> bool:
-    return subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )

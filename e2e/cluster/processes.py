@@ -42,7 +42,9 @@ class Processes:
         """Raise ProcessDied if any child has ended."""
         for name, child in self.children.items():
             if (code := child.poll()) is not None:
-                raise ProcessDied(f"{name} ended with {code}; {self._log(name)} says:\n{tail(self._log(name))}")
+                raise ProcessDied(
+                    f"{name} ended with {code}; {self._log(name)} says:\n{tail(self._log(name))}"
+                )
 
     def wait_for(self, what: str, ready: Callable[[], bool], *, limit_s: float) -> None:
         """Return once `ready()`; raise ProcessDied or NotReady."""
@@ -65,14 +67,20 @@ class Processes:
 
 
 def spawn(
-    argv: Sequence[str], log: IO[bytes], env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    log: IO[bytes],
+    env: Mapping[str, str] | None = None,
+    *,
+    inherit: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
+    """Start `argv` with its output in `log` and the descriptors `inherit` open."""
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "--", *argv],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=env,
+        pass_fds=inherit,
         # A Ctrl-C belongs to us; the children go when we say so.
         start_new_session=True,
     )
