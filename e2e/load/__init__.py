@@ -1,0 +1,1 @@
+"""A load generator that sends, counts and never retries."""

@@ -1,0 +1,126 @@
+"""`python -m e2e.load`: closed-loop load, steered over standard input and reported on standard output.
+
+Each line on standard input is a JSON object of settings to change: `{"concurrency": 6, "streams": 50}`.  Each line
+on standard output is a report, five a second.  At the end of standard input no new request is sent; those under way
+finish, and a last report with `"final": true` is written.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from e2e.load.outcome import Outcome
+from e2e.load.senders import HttpSender, OpenAISender, Sender
+from e2e.load.tally import Tally
+
+REPORT_EVERY_S = 0.2
+WORKERS_MAX = 256
+PROMPTS = (
+    "Name three rivers.",
+    "What is a cascade?",
+    "Write one sentence about autumn.",
+    "Why is the sky blue?",
+    "List two uses of copper.",
+)
+
+
+@dataclass
+class Settings:
+    """What standard input can change."""
+
+    concurrency: int = 0
+    streams: int = 50  # percent of requests that are streamed
+    max_tokens: int = 16
+    pause_s: float = 0.0  # between two requests of one worker
+
+
+@dataclass
+class Load:
+    sender: Sender
+    model: str
+    settings: Settings
+    tally: Tally = field(default_factory=Tally)
+    under_way: dict[int, Outcome] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def run(self, *, seed: int) -> None:
+        """Workers up to the concurrency of the moment, until stdin ends."""
+        numbers = itertools.count()
+        dice = random.Random(seed)  # noqa: S311  # a fair mix, not a secret
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._obey())
+            reporter = group.create_task(self._report())
+            async with asyncio.TaskGroup() as workers:
+                for index in range(WORKERS_MAX):
+                    workers.create_task(self._work(index, numbers, dice))
+            reporter.cancel()
+        await self.sender.close()
+        print(json.dumps({"final": True, **self.tally.report([])}), flush=True)
+
+    async def _work(self, index: int, numbers: "itertools.count[int]", dice: random.Random) -> None:
+        while not self.stopping.is_set():
+            if index >= self.settings.concurrency:
+                async with self.changed:
+                    await self.changed.wait_for(
+                        lambda: self.stopping.is_set() or index < self.settings.concurrency
+                    )
+                continue
+            await self._one(next(numbers), stream=dice.random() * 100 < self.settings.streams)
+            if self.settings.pause_s:
+                await asyncio.sleep(self.settings.pause_s)
+
+    async def _one(self, number: int, *, stream: bool) -> None:
+        outcome = Outcome(stream=stream, started_at_s=time.time())
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": PROMPTS[number % len(PROMPTS)]}],
+            "max_tokens": self.settings.max_tokens,
+            "stream": stream,
+        }
+        self.tally.sent += 1
+        self.under_way[number] = outcome
+        start = time.monotonic()
+        await self.sender.send(body, outcome)
+        outcome.duration_s = time.monotonic() - start
+        del self.under_way[number]
+        self.tally.add(outcome)
+
+    async def _obey(self) -> None:
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            for name, value in json.loads(line).items():
+                if not hasattr(self.settings, name):
+                    raise SystemExit(f"no setting is called {name}")
+                setattr(self.settings, name, value)
+            async with self.changed:
+                self.changed.notify_all()
+        self.stopping.set()
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def _report(self) -> None:
+        while True:
+            print(json.dumps(self.tally.report(self.under_way.values())), flush=True)
+            await asyncio.sleep(REPORT_EVERY_S)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m e2e.load", description=__doc__)
+    parser.add_argument("--base-url", required=True, help="up to and including /v1")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--client", choices=["http", "openai"], default="http")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    sender = OpenAISender(given.base_url) if given.client == "openai" else HttpSender(given.base_url)
+    await Load(sender, given.model, Settings()).run(seed=given.seed)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
