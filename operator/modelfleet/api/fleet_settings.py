@@ -1,0 +1,131 @@
+"""What an administrator tells the operator: key `settings.yaml` of its settings ConfigMap, read again on change."""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration
+from modelfleet.api.model_tier import IntOrString
+
+SETTINGS_KEY = "settings.yaml"
+
+
+class SettingsModel(ApiModel):
+    """Unlike an object's spec, settings refuse fields they do not know: a typo must not pass silently."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid"
+    )
+
+
+class ResourceAmounts(SettingsModel):
+    """Requests and limits, as in a pod."""
+
+    requests: dict[str, IntOrString] = Field(default={}, description="What the scheduler reserves.")
+    limits: dict[str, IntOrString] = Field(default={}, description="What the container may use at most.")
+
+
+class PoolImages(SettingsModel):
+    """Images for one pool, such as a CUDA build."""
+
+    vllm: str | None = Field(default=None, description="Image of vLLM. Default: images.vllm.")
+    llama_cpp: str | None = Field(
+        default=None, description="Image of llama.cpp's server. Default: images.llamaCpp."
+    )
+
+
+class NodePool(SettingsModel):
+    """A kind of node.  Everything but resources is copied into the pods as it is."""
+
+    node_selector: dict[str, str] = Field(default={}, description="Labels that a node must carry.")
+    tolerations: list[dict[str, Any]] = Field(default=[], description="Taints that pods tolerate.")
+    affinity: dict[str, Any] = Field(default={}, description="Affinity of pods.")
+    topology_spread_constraints: list[dict[str, Any]] = Field(
+        default=[], description="How pods spread; without a labelSelector, the tier's own pods are meant."
+    )
+    priority_class_name: str | None = Field(default=None, description="Priority class of pods.")
+    runtime_class_name: str | None = Field(default=None, description="Runtime class of pods.")
+    image_pull_secrets: list[dict[str, str]] = Field(default=[], description="Secrets that pull images.")
+    labels: dict[str, str] = Field(default={}, description="Further labels of pods.")
+    annotations: dict[str, str] = Field(default={}, description="Further annotations of pods.")
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(), description="Resources per unit; multiplied by nodePool.count."
+    )
+    images: PoolImages = Field(default=PoolImages(), description="Images for this pool.")
+    price_per_hour: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+(\.[0-9]+)?$",
+        description="US dollars per hour and unit, shown as a metric.",
+    )
+
+
+class Images(SettingsModel):
+    """Container images, where neither the tier nor its pool names one."""
+
+    vllm: str = Field(default="vllm/vllm-openai:v0.20.0", description="Serves vLLM tiers.")
+    llama_cpp: str = Field(default="ghcr.io/ggml-org/llama.cpp:server", description="Serves llama.cpp tiers.")
+    router: str = Field(default="ghcr.io/modelfleet/modelfleet-router:0.1.0", description="Runs routers.")
+    downloader: str = Field(
+        default="ghcr.io/modelfleet/modelfleet-operator:0.1.0",
+        description="Downloads hf:// models: any image with python3 and huggingface_hub.",
+    )
+
+
+class RouterSettings(SettingsModel):
+    """Routers that a namespace's Cascades share."""
+
+    replicas: int = Field(default=2, ge=1, le=100, description="Pods of a shared router.")
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "256Mi"}),
+        description="Resources of a router pod.",
+    )
+
+
+class PrometheusSettings(SettingsModel):
+    """Where measurements come from."""
+
+    url: str | None = Field(
+        default=None, description="Base URL. Default: none, and nothing scales by itself."
+    )
+    bearer_token_file: str | None = Field(
+        default=None, description="File with a bearer token, read again each time."
+    )
+    ca_file: str | None = Field(default=None, description="CA certificates (PEM). Default: the public ones.")
+    client_cert_file: str | None = Field(default=None, description="Client certificate (PEM).")
+    client_key_file: str | None = Field(default=None, description="Key of the client certificate (PEM).")
+    headers: dict[str, str] = Field(
+        default={}, description="Further headers, such as X-Scope-OrgID of a tenant."
+    )
+    timeout: Duration = Field(default="5s", description="Longest wait for one query.")
+
+
+class HubSettings(SettingsModel):
+    """Where hf:// models come from."""
+
+    endpoint: str = Field(
+        default="https://huggingface.co", description="Base URL of the hub, or of a mirror of it."
+    )
+    timeout: Duration = Field(default="5s", description="Longest wait when a revision is resolved.")
+
+
+class CapacitySettings(SettingsModel):
+    """The loop that decides replicas and weights."""
+
+    interval: Duration = Field(default="15s", description="Time between two decisions.")
+
+
+class FleetSettings(SettingsModel):
+    """All of it; every part has defaults."""
+
+    node_pools: dict[DnsLabel, NodePool] = Field(default={}, description="Kinds of node by name.")
+    images: Images = Field(default=Images(), description="Container images.")
+    router: RouterSettings = Field(default=RouterSettings(), description="Shared routers.")
+    prometheus: PrometheusSettings = Field(
+        default=PrometheusSettings(), description="Where measurements come from."
+    )
+    hub: HubSettings = Field(default=HubSettings(), description="Where hf:// models come from.")
+    capacity: CapacitySettings = Field(default=CapacitySettings(), description="The capacity loop.")
+    image_pull_secrets: list[DnsName] = Field(
+        default=[], description="Names of Secrets that pull images, in the namespace of the pods."
+    )

@@ -1,0 +1,113 @@
+"""Cascades and tiers -> the route table that a router reads."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from modelfleet import names
+from modelfleet.api.cascade import Cascade, initial_weights, permille
+from modelfleet.api.meta import Manifest, seconds
+from modelfleet.api.model_tier import ExternalApi, ModelTier
+from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, encode
+from modelfleet.desired import router
+
+_PERMILLE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Cascades of one router, split by who may keep its model name.  `conflicts`: loser's name -> winner's name."""
+
+    cascades: tuple[Cascade, ...]
+    conflicts: Mapping[str, str]
+
+
+def accepted(cascades: Sequence[Cascade]) -> Accepted:
+    """Two Cascades with one modelName: the older keeps it; of equal age, the first by name."""
+    winners: dict[str, Cascade] = {}
+    conflicts: dict[str, str] = {}
+    for cascade in sorted(cascades, key=_age):
+        winner = winners.setdefault(cascade.spec.model_name, cascade)
+        if winner is not cascade:
+            conflicts[cascade.metadata.name] = winner.metadata.name
+    return Accepted(tuple(sorted(winners.values(), key=lambda cascade: cascade.metadata.name)), conflicts)
+
+
+def _age(cascade: Cascade) -> tuple[str, str]:
+    return cascade.metadata.creation_timestamp or "", cascade.metadata.name
+
+
+def table(cascades: Sequence[Cascade], tiers: Mapping[str, ModelTier]) -> RouteTable:
+    """What the router should do.  A Cascade none of whose tiers can be used is left out."""
+    routes = (cascade_route(cascade, tiers) for cascade in accepted(cascades).cascades)
+    return RouteTable(cascades=tuple(route for route in routes if route is not None))
+
+
+def config_map(owner: router.Router, routes: RouteTable) -> Manifest:
+    """The ConfigMap that holds the table."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": router.metadata(owner, name=names.route_table(owner.name)),
+        "data": {names.ROUTE_TABLE_KEY: json.dumps(encode(routes), indent=1)},
+    }
+
+
+def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRoute | None:
+    """One Cascade over those of its tiers that exist and are not suspended; None when there is none."""
+    usable = [
+        (step, tiers[step.tier_ref.name])
+        for step in cascade.spec.tiers
+        if step.tier_ref.name in tiers and not tiers[step.tier_ref.name].spec.suspend
+    ]
+    if not usable:
+        return None
+    shares = weights(cascade, usable=[step.name for step, _ in usable])
+    return CascadeRoute(
+        cascade=cascade.metadata.name,
+        model_name=cascade.spec.model_name,
+        deadline_s=seconds(cascade.spec.limits.deadline),
+        max_body_bytes=cascade.spec.limits.max_body_bytes,
+        tiers=tuple(
+            _tier_route(step.name, tier, weight=shares[step.name], timeout_s=seconds(step.timeout))
+            for step, tier in usable
+        ),
+    )
+
+
+def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
+    """Entry weights in permille over the usable steps, summing to 1000.
+
+    What the capacity loop decided, or the spec's own where it has not decided.  The share of a step that is gone
+    falls to the others in proportion, and to the cheapest where the others had none.
+    """
+    decided = {step.name: step.weight for step in cascade.status.tiers if step.weight is not None}
+    fixed = cascade.spec.weights.mode == "Fixed"
+    complete = sum(decided.values()) == _PERMILLE and set(decided) == {
+        step.name for step in cascade.spec.tiers
+    }
+    full = decided if complete and not fixed else initial_weights(cascade.spec)
+    kept = {name: full[name] for name in usable}
+    return permille(kept) if any(kept.values()) else permille({**kept, usable[0]: 1})
+
+
+def _tier_route(name: str, tier: ModelTier, *, weight: int, timeout_s: float) -> TierRoute:
+    external = tier.spec.external
+    return TierRoute(
+        name=name,
+        model_tier=tier.metadata.name,
+        served_name=tier.served_name,
+        weight_permille=weight,
+        timeout_s=timeout_s,
+        service=None if external else names.tier_child(tier.metadata.name),
+        external=_target(tier.metadata.name, external) if external else None,
+    )
+
+
+def _target(tier: str, external: ExternalApi) -> ExternalTarget:
+    folder = router.external_folder(tier)
+    return ExternalTarget(
+        base_url=external.base_url,
+        api_key_file=f"{folder}/api-key" if external.api_key_secret_ref else None,
+        ca_file=f"{folder}/ca.crt" if external.ca_config_map_ref else None,
+    )

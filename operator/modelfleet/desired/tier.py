@@ -1,0 +1,137 @@
+"""The complete set of children of one ModelTier, and how many replicas it should have."""
+
+from dataclasses import dataclass
+
+from modelfleet import names
+from modelfleet.api.fleet_settings import FleetSettings, NodePool
+from modelfleet.api.meta import Manifest
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.desired import engines, meta
+from modelfleet.desired.deployment import deployment
+from modelfleet.errors import InvalidSpec
+
+NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """What should exist.  `absent` names (kind, name) of children that should not."""
+
+    wanted: tuple[Manifest, ...]
+    absent: tuple[tuple[str, str], ...] = ()
+
+
+def tier(spec: ModelTier, settings: FleetSettings, *, revision: str | None, replicas: int) -> Children:
+    """Children of the tier.  Raises InvalidSpec when it refers to a pool that the settings do not have."""
+    engine = engines.of(spec)
+    child = names.tier_child(spec.metadata.name)
+    if engine is None:
+        return Children((), absent=_all(child))
+    pool = _pool(spec, settings)
+    wanted = [
+        _service_account(spec),
+        service(spec),
+        deployment(spec, engine=engine, pool=pool, settings=settings, revision=revision, replicas=replicas),
+    ]
+    if _several(spec, replicas):
+        return Children((*wanted, _disruption_budget(spec)))
+    # At one replica a budget would block every node drain and protect nothing.
+    return Children(tuple(wanted), absent=(("PodDisruptionBudget", child),))
+
+
+def replicas(spec: ModelTier, observed: Manifest | None) -> int:
+    """Replicas the Deployment should have, given the one that is there.
+
+    Where the capacity loop has not decided yet, what runs stays: a restart must never scale anything.
+    """
+    if spec.spec.suspend:
+        return 0
+    scaling = spec.spec.scaling
+    if scaling is None:
+        return spec.spec.replicas
+    running = int(observed["spec"].get("replicas", 0)) if observed else 0
+    wish = spec.status.desired_replicas or running or spec.spec.replicas
+    return min(max(wish, scaling.min_replicas), scaling.max_replicas)
+
+
+def service(spec: ModelTier) -> Manifest:
+    """The one stable address of a tier."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(spec),
+        "spec": {
+            "selector": meta.tier_selector(spec),
+            "ports": [
+                {
+                    "name": names.PORT_HTTP,
+                    "port": names.SERVICE_PORT,
+                    "protocol": "TCP",
+                    "targetPort": names.PORT_HTTP,
+                }
+            ],
+        },
+    }
+
+
+def endpoint(spec: ModelTier) -> str:
+    """Base URL of the tier's API, as its clients spell it."""
+    if spec.spec.external is not None:
+        return spec.spec.external.base_url
+    return f"http://{names.tier_child(spec.metadata.name)}.{spec.metadata.namespace}.svc/v1"
+
+
+def _all(child: str) -> tuple[tuple[str, str], ...]:
+    kinds = ("Deployment", "PodDisruptionBudget", "Service", "ServiceAccount")
+    return tuple((kind, child) for kind in kinds)
+
+
+def _several(spec: ModelTier, replicas: int) -> bool:
+    """Whether the tier may have several replicas; by the spec where it scales, or the budget would come and go."""
+    scaling = spec.spec.scaling
+    return replicas > 1 or (scaling is not None and scaling.min_replicas > 1)
+
+
+def _pool(spec: ModelTier, settings: FleetSettings) -> NodePool:
+    if spec.spec.node_pool is None:
+        return NodePool()
+    name = spec.spec.node_pool.name
+    if pool := settings.node_pools.get(name):
+        return pool
+    known = sorted(settings.node_pools)
+    shown = ", ".join(known[:NAMES_SHOWN]) + (", ..." if len(known) > NAMES_SHOWN else "")
+    raise InvalidSpec(
+        "NodePoolNotFound",
+        f"Node pool {name} is not in the operator's settings; known pools: {shown or 'none'}",
+    )
+
+
+def _metadata(spec: ModelTier) -> Manifest:
+    return meta.child(
+        name=names.tier_child(spec.metadata.name),
+        namespace=spec.metadata.namespace,
+        owners=meta.owned_by_tier(spec),
+        labels=meta.tier_labels(spec),
+    )
+
+
+def _service_account(spec: ModelTier) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(spec),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _disruption_budget(spec: ModelTier) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(spec),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": meta.tier_selector(spec)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
