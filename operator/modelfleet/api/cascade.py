@@ -1,17 +1,32 @@
 """Cascade: an ordered list of tiers behind one OpenAI-compatible model name, cheapest first."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, LocalRef, ObjectMeta, Percent
+from modelfleet.api.cel import Rule
+from modelfleet.api.meta import (
+    ApiModel,
+    Condition,
+    DnsLabel,
+    Duration,
+    LocalRef,
+    ObjectMeta,
+    Percent,
+    list_map,
+)
 from modelfleet.api.model_tier import Resources
-
-_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+from modelfleet.api.scalars import ModelName
 
 
 class TierWeight(ApiModel):
     """Share of the requests that start at a tier."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.min <= self.max", "min must not be above max (both are percent of all entries)", at=".min"
+        ),
+    )
 
     initial: int = Field(
         default=0,
@@ -93,13 +108,37 @@ class RouterChoice(ApiModel):
 class CascadeSpec(ApiModel):
     """What the user wants of a cascade."""
 
-    model_name: str = Field(
-        min_length=1,
-        max_length=253,
-        description="What clients put in `model`; unique per router.",
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.tiers.exists(t, has(t.weight)) || self.tiers.exists(t, has(t.weight) && t.weight.initial > 0)",
+            "give at least one tier a weight.initial above 0, or leave weight out everywhere: "
+            "all requests then start at the first tier",
+            at=".tiers",
+        ),
+        Rule(
+            "self.tiers.map(t, has(t.weight) ? t.weight.min : 0).sum() <= 100",
+            "the weight.min of all tiers must not add up to more than 100 percent",
+            at=".tiers",
+        ),
+        Rule(
+            "self.tiers.map(t, has(t.weight) ? t.weight.max : 100).sum() >= 100",
+            "the weight.max of all tiers must add up to 100 percent or more: some requests could start nowhere",
+            at=".tiers",
+        ),
+        Rule(
+            "self.tiers.map(t, has(t.targetShare) ? t.targetShare : 0).sum() <= 100 && (self.tiers.exists(t, "
+            "!has(t.targetShare)) || self.tiers.map(t, has(t.targetShare) ? t.targetShare : 0).sum() == 100)",
+            "the targetShare of all tiers must add up to 100 percent (or less, where a tier has none)",
+            at=".tiers",
+        ),
     )
+
+    model_name: ModelName = Field(description="What clients put in `model`; unique per router.")
     tiers: list[CascadeTier] = Field(
-        min_length=1, max_length=8, description="The tiers, cheapest first.", json_schema_extra=_BY_NAME
+        min_length=1,
+        max_length=8,
+        description="The tiers, cheapest first.",
+        json_schema_extra=list_map("name"),
     )
     weights: Weights = Field(default=Weights(), description="How entry weights move.")
     limits: Limits = Field(default=Limits(), description="Bounds on one request.")
@@ -137,16 +176,23 @@ class CascadeStatus(ApiModel):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
     )
+    ready: str | None = Field(default=None, description="Ready tiers of all tiers, as shown by kubectl get.")
+    weights: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="Permille of the requests that start at each tier, such as small=900 frontier=100. "
+        "Written by the capacity loop.",
+    )
     endpoint: str | None = Field(default=None, description="Base URL for clients inside the cluster.")
     tiers: list[CascadeTierStatus] = Field(
-        default=[], max_length=8, description="The tiers as they are.", json_schema_extra=_BY_NAME
+        default=[], max_length=8, description="The tiers as they are.", json_schema_extra=list_map("name")
     )
     last_decision: LastDecision | None = Field(default=None, description="The last change of the weights.")
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
         description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, ShareOnTarget.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        json_schema_extra=list_map("type"),
     )
 
 

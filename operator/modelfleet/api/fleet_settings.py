@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration
-from modelfleet.api.model_tier import IntOrString
+from modelfleet.api.scalars import IntOrString
 
 SETTINGS_KEY = "settings.yaml"
 

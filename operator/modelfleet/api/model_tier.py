@@ -1,120 +1,13 @@
 """ModelTier: one model on one kind of node, scaled as one pool."""
 
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from modelfleet.api.meta import (
-    ApiModel,
-    Condition,
-    ConfigMapKeyRef,
-    DnsLabel,
-    DnsName,
-    Duration,
-    EnvVar,
-    ObjectMeta,
-    SecretKeyRef,
-)
-
-IntOrString = int | str
-Args = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
-Image = Annotated[str, Field(min_length=1, max_length=512)]
-
-
-class ModelSource(ApiModel):
-    """Where the weights come from."""
-
-    uri: str = Field(
-        max_length=512,
-        description="Where the model lives: hf://owner/repository (downloaded from the hub) "
-        "or pvc://claim/path (a folder or file in a PersistentVolumeClaim, mounted read-only).",
-    )
-    revision: str = Field(
-        default="main",
-        min_length=1,
-        max_length=128,
-        description="Branch, tag or commit of an hf:// source. Resolved once to a commit, shown in status.model.revision.",
-    )
-    file: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=512,
-        description="Path of the GGUF file inside the source. Needed by llamaCpp unless the uri itself ends in .gguf.",
-    )
-    served_name: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=253,
-        description="Model name the engine answers to. Default: the ModelTier's name.",
-    )
-    credentials_secret_ref: SecretKeyRef | None = Field(
-        default=None, description="Token for the hub, given to the download only."
-    )
-    cache_claim: DnsName | None = Field(
-        default=None,
-        description="PersistentVolumeClaim that keeps what hf:// downloaded, so that the next pod starts without a download. "
-        "It must be ReadWriteMany when replicas run on several nodes.",
-    )
-
-
-class VllmEngine(ApiModel):
-    """Serve with vLLM."""
-
-    image: Image | None = Field(
-        default=None, description="Container image. Default: the node pool's or the operator's."
-    )
-    max_model_len: int | None = Field(
-        default=None, ge=1, description="Context length in tokens. Default: the model's own."
-    )
-    max_num_seqs: int = Field(
-        default=256, ge=1, le=65536, description="Sequences one replica works on at the same time."
-    )
-    tensor_parallel_size: int | None = Field(
-        default=None, ge=1, le=64, description="GPUs one replica spans. Default: nodePool.count, else 1."
-    )
-    args: Args = Field(
-        default=[], description="Further arguments of `vllm serve`, for what has no field here."
-    )
-    env: list[EnvVar] = Field(default=[], max_length=64, description="Environment variables of the engine.")
-
-
-class LlamaCppEngine(ApiModel):
-    """Serve a GGUF file with llama.cpp's server."""
-
-    image: Image | None = Field(
-        default=None, description="Container image. Default: the node pool's or the operator's."
-    )
-    context_length: int = Field(
-        default=8192, ge=64, description="Context in tokens, shared by all slots of a replica."
-    )
-    slots: int = Field(default=4, ge=1, le=256, description="Requests one replica works on at the same time.")
-    threads: int | None = Field(
-        default=None, ge=1, le=512, description="CPU threads. Default: the engine's choice."
-    )
-    args: Args = Field(
-        default=[], description="Further arguments of `llama-server`, for what has no field here."
-    )
-    env: list[EnvVar] = Field(default=[], max_length=64, description="Environment variables of the engine.")
-
-
-class ExternalApi(ApiModel):
-    """Serve through somebody else's OpenAI-compatible API."""
-
-    base_url: str = Field(
-        alias="baseURL",
-        min_length=8,
-        max_length=512,
-        description="Base URL of the API up to and including /v1. https:// unless the host is inside the cluster.",
-    )
-    model: str = Field(min_length=1, max_length=253, description="Model name the API knows.")
-    api_key_secret_ref: SecretKeyRef | None = Field(
-        default=None,
-        description="API key, sent as a bearer token. Mounted into the router; the operator never reads it.",
-    )
-    ca_config_map_ref: ConfigMapKeyRef | None = Field(
-        default=None,
-        description="CA certificates (PEM) that sign the API's certificate. Default: the public ones.",
-    )
+from modelfleet.api.cel import Rule
+from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, ObjectMeta, cel_duration, list_map
+from modelfleet.api.scalars import IntOrString, ResourceList
+from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, VllmEngine
 
 
 class NodePoolRef(ApiModel):
@@ -129,16 +22,44 @@ class NodePoolRef(ApiModel):
 class Resources(ApiModel):
     """Requests and limits of the engine container; replaces what the pool gives, entry by entry."""
 
-    requests: dict[str, IntOrString] = Field(
-        default={}, max_length=16, description="What the scheduler reserves."
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+            "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            "requests must not be above limits",
+            at=".requests",
+        ),
     )
-    limits: dict[str, IntOrString] = Field(
-        default={}, max_length=16, description="What the container may use at most."
+
+    requests: ResourceList = Field(
+        default={}, description="What the scheduler reserves, by resource, such as cpu: 2 and memory: 4Gi."
+    )
+    limits: ResourceList = Field(
+        default={}, description="What the container may use at most, by resource, such as nvidia.com/gpu: 1."
     )
 
 
 class ScalingMetric(ApiModel):
     """One signal to scale on; the largest result of all metrics wins, as in HPA v2."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.type != 'TTFT' || (type(self.target) == string && {cel_duration('string(self.target)')})",
+            "target of a TTFT metric must be a duration above zero, such as 500ms",
+            at=".target",
+        ),
+        Rule(
+            "self.type == 'TTFT' || (string(self.target).matches('^[0-9]{1,9}([.][0-9]{1,6})?$') "
+            "&& double(string(self.target)) > 0.0)",
+            "target of a Concurrency or Queue metric must be a number above zero, such as 8 or '0.5'",
+            at=".target",
+        ),
+        Rule(
+            "self.type == 'TTFT' || self.percentile == 95",
+            "percentile is for TTFT only: leave it out",
+            at=".percentile",
+        ),
+    )
 
     name: DnsLabel = Field(description="Name of this metric, unique in the list; shown in reasons.")
     type: Literal["TTFT", "Concurrency", "Queue"] = Field(
@@ -182,7 +103,7 @@ class ScalingRules(ApiModel):
         default=None,
         max_length=8,
         pattern=r"^(0|1|0?\.[0-9]+)$",
-        description="How far off target, as a ratio, is near enough to do nothing. Default: 0.1.",
+        description="How far off target is near enough to do nothing, as a ratio between 0 and 1. Default: 0.1.",
     )
 
 
@@ -196,13 +117,21 @@ class ScalingBehavior(ApiModel):
 class Scaling(ApiModel):
     """Let the operator choose the number of replicas."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not be above maxReplicas",
+            at=".minReplicas",
+        ),
+    )
+
     min_replicas: int = Field(default=1, ge=1, le=10000, description="Never fewer.")
     max_replicas: int = Field(ge=1, le=10000, description="Never more.")
     metrics: list[ScalingMetric] = Field(
         min_length=1,
         max_length=8,
         description="Signals to scale on; the largest result wins.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=list_map("name"),
     )
     behavior: ScalingBehavior = Field(
         default=ScalingBehavior(), description="How fast replicas may change, as in HPA v2."
@@ -211,6 +140,14 @@ class Scaling(ApiModel):
 
 class Rollout(ApiModel):
     """How pods are replaced, started and stopped."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # The server checks the default {} before it fills in the fields.
+            "!has(self.maxSurge) || !has(self.maxUnavailable) || self.maxSurge > 0 || self.maxUnavailable > 0",
+            "maxSurge and maxUnavailable must not both be 0: no pod could be replaced",
+        ),
+    )
 
     max_surge: int = Field(
         default=1, ge=0, le=100, description="Pods above the wanted number during a rollout."
@@ -226,6 +163,44 @@ class Rollout(ApiModel):
 
 class ModelTierSpec(ApiModel):
     """What the user wants of a tier."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.vllm), has(self.llamaCpp), has(self.external)].filter(engine, engine).size() == 1",
+            "give exactly one engine: vllm, llamaCpp (llamaCpp: {} is enough) or external",
+        ),
+        Rule(
+            "has(self.external) || has(self.model)",
+            "vllm and llamaCpp need model: give model.uri, such as hf://owner/repository or pvc://claim/path",
+        ),
+        Rule(
+            "!has(self.external) || !has(self.model)",
+            "an external tier names its model in external.model: remove model",
+            at=".model",
+        ),
+        Rule(
+            "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1)",
+            "an external tier has no pods: remove nodePool, resources, scaling and replicas",
+        ),
+        Rule(
+            "!has(self.llamaCpp) || !has(self.model) || (has(self.model.file) ? self.model.file.endsWith('.gguf') "
+            ": self.model.uri.startsWith('pvc://') && self.model.uri.endsWith('.gguf'))",
+            "llamaCpp needs a GGUF file: set model.file to its path in the source, such as model-q4.gguf, "
+            "or end a pvc:// uri in it",
+            at=".model",
+        ),
+        Rule(
+            "!has(self.vllm) || !has(self.model) || !has(self.model.file)",
+            "model.file is for llamaCpp: vllm serves the whole folder, remove it",
+            at=".model",
+        ),
+        Rule(
+            "!has(oldSelf.scaling) || !has(self.scaling) || self.replicas == oldSelf.replicas",
+            "replicas cannot change while scaling is set: change scaling.minReplicas or maxReplicas, "
+            "or remove scaling first",
+            at=".replicas",
+        ),
+    )
 
     model: ModelSource | None = Field(
         default=None,
@@ -246,7 +221,8 @@ class ModelTierSpec(ApiModel):
         default=1,
         ge=0,
         le=10000,
-        description="Number of replicas when scaling is unset; the starting number otherwise.",
+        description="Number of replicas when scaling is unset; the starting number otherwise. "
+        "It cannot change while scaling is set.",
     )
     scaling: Scaling | None = Field(
         default=None, description="Let the operator choose the number of replicas."
@@ -260,6 +236,9 @@ class ModelTierSpec(ApiModel):
 class ModelStatus(ApiModel):
     """What is served right now."""
 
+    source: str | None = Field(
+        default=None, max_length=1024, description="The hf:// source and revision that were resolved."
+    )
     revision: str | None = Field(default=None, description="Commit that the pods use.")
 
 
@@ -288,6 +267,7 @@ class ModelTierStatus(ApiModel):
     selector: str | None = Field(
         default=None, description="Label selector of the pods, for the scale subresource."
     )
+    engine: str | None = Field(default=None, description="vllm, llamaCpp or external.")
     endpoint: str | None = Field(default=None, description="Base URL of the tier inside the cluster.")
     model: ModelStatus | None = Field(default=None, description="What is served right now.")
     last_scale: LastScale | None = Field(
@@ -297,7 +277,7 @@ class ModelTierStatus(ApiModel):
         default=[],
         max_length=16,
         description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, ScalingActive.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        json_schema_extra=list_map("type"),
     )
 
 
@@ -314,6 +294,13 @@ class ModelTier(ApiModel):
         if self.spec.external is not None:
             return self.spec.external.model
         return (self.spec.model and self.spec.model.served_name) or self.metadata.name
+
+    @property
+    def engine(self) -> str:
+        """The engine that the spec names: vllm, llamaCpp or external."""
+        if self.spec.external is not None:
+            return "external"
+        return "vllm" if self.spec.vllm is not None else "llamaCpp"
 
     @property
     def slots(self) -> int | None:
