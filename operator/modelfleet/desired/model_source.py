@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Manifest
-from modelfleet.api.model_tier import ModelSource, ModelTier
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.serving import ModelSource
 from modelfleet.desired import meta
 
 MODEL_FOLDER = "/model"

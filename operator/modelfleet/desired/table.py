@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from modelfleet import names
 from modelfleet.api.cascade import Cascade, initial_weights, permille
 from modelfleet.api.meta import Manifest, seconds
-from modelfleet.api.model_tier import ExternalApi, ModelTier
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.serving import ExternalApi
 from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, encode
 from modelfleet.desired import router
 
