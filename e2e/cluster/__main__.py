@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from e2e.cluster import gotools, images, local, packages
+from e2e.cluster import gotools, imageset, local, packages
 from e2e.cluster.progress import say
 
 BUILDS = {
@@ -20,7 +20,7 @@ def build(arguments: argparse.Namespace) -> int:
             print(gotools.build(program))
         if what == "images":
             packages.ensure()
-            print(images.build_all())
+            print(imageset.build_all())
     return 0
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from e2e.cluster import cgroups, gotools, images, packages, paths, relay
+from e2e.cluster import cgroups, gotools, imageset, packages, paths, relay
 from e2e.cluster.processes import POLL_S, NotReady, ProcessDied, spawn, tail
 from e2e.cluster.progress import say, step
 
@@ -104,7 +104,7 @@ def start(state: Path | None = None, *, kwok: bool = False) -> Iterator[Running]
     folder = state or paths.state()
     prepare()
     assets = gotools.assets(PROGRAMS)
-    archives = images.build_all()
+    archives = imageset.build_all()
     with _own(folder), contextlib.ExitStack() as stack:
         name = f"{cgroups.PREFIX}{os.getpid()}-{time.monotonic_ns()}"
         stack.callback(cgroups.remove, name)

