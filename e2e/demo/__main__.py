@@ -1,0 +1,132 @@
+"""`make demo`: a cascade of real models on a real cluster, scaled and rerouted before your eyes.
+
+Exits with 0 only if every scene was seen and no request failed.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from e2e.cluster import local
+from e2e.demo import install, report, story
+from e2e.demo.console import Voice
+from e2e.demo.fleet import Fleet
+from e2e.demo.kube import CommandFailed, Kube, NotSeen
+from e2e.demo.traffic import Traffic
+
+POD_LIMIT_S = 120.0
+BASE_URL = f"http://modelfleet-router.{install.NAMESPACE}.svc/v1"
+CLIENTS = ("http", "openai")
+
+
+def main() -> int:
+    voice = Voice()
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    voice.scene("A cluster")
+    with cluster(keep=keep) as found:
+        kube = Kube(found.environment())
+        fleet = Fleet(kube, install.NAMESPACE)
+        try:
+            seen = play(kube, fleet, voice)
+        except (NotSeen, CommandFailed) as err:
+            voice.fail(str(err))
+            tell_state(kube, voice)
+            seen = False
+        finally:
+            fleet.stop()
+        report.where_to_look(
+            voice.console, namespace=install.NAMESPACE, kubeconfig=str(found.kubeconfig), kept=keep
+        )
+    minutes, seconds = divmod(int(voice.seconds()), 60)
+    verdict = "All of it was seen" if seen else "[red]Not all of it was seen[/red]"
+    voice.console.print(f"\n{verdict}, in {minutes} min {seconds} s.")
+    return 0 if seen else 1
+
+
+@contextmanager
+def cluster(*, keep: bool) -> Iterator[local.Running]:
+    """The cluster that runs already, or a new one; with `keep` it outlives this process."""
+    if keep and not local.running():
+        yield local.detach()
+        return
+    with local.cluster(kwok=False) as found:
+        yield found
+
+
+def play(kube: Kube, fleet: Fleet, voice: Voice) -> bool:
+    """All of it, from an empty cluster; raises NotSeen at the first thing that does not happen."""
+    voice.scene("The operator, from its chart, and the world around it")
+    set_up(kube, voice)
+    voice.scene("kubectl apply -f examples/quickstart")
+    install.example(kube)
+    fleet.start()
+    stage = story.Stage(kube, fleet, voice, [])
+    story.become_ready(stage)
+    stage.traffic += [
+        Traffic(kube, namespace="clients", pod="load", client=client, base_url=BASE_URL, model=story.CASCADE)
+        for client in CLIENTS
+    ]
+    try:
+        for title, scene in story.SCENES:
+            voice.scene(title)
+            scene(stage)
+    finally:
+        reports = {traffic.client: traffic.finish() for traffic in stage.traffic}
+        voice.scene("The end")
+        voice.console.print(report.decisions_table(fleet.decisions))
+        voice.console.print(report.requests_table(reports, story.STEPS))
+    return all_answered(reports, voice)
+
+
+def set_up(kube: Kube, voice: Voice) -> None:
+    with voice.waiting("applying"):
+        install.namespaces(kube)
+        install.outside(kube)
+        install.operator(kube)
+    voice.seen(f"helm installed {install.RELEASE} into {install.SYSTEM}")
+    with voice.waiting("waiting for Prometheus, the model hub, the paid API and the operator"):
+        install.wait_for_deployments(
+            kube,
+            ("monitoring", "prometheus"),
+            ("outside", "hub"),
+            ("frontier", "api"),
+            (install.SYSTEM, install.RELEASE),
+            limit_s=POD_LIMIT_S,
+        )
+        kube.kubectl(
+            "wait", "-n", "clients", "pod/load", "--for=condition=Ready", f"--timeout={POD_LIMIT_S:.0f}s"
+        )
+    voice.seen("Prometheus, the model hub, the paid API and the operator run")
+
+
+def all_answered(reports: dict[str, dict[str, object]], voice: Voice) -> bool:
+    """No request failed, and every tier gave an answer."""
+    failed = [failure for report_ in reports.values() for failure in report_["failures"]]  # type: ignore[attr-defined]
+    steps = {step for report_ in reports.values() for step in report_["tiers"]}  # type: ignore[attr-defined]
+    for failure in failed:
+        voice.fail(f"a request failed: {failure}")
+    silent = sorted(set(story.STEPS) - steps)
+    if silent:
+        voice.fail(f"no answer came from: {', '.join(silent)}")
+    return not failed and not silent
+
+
+def tell_state(kube: Kube, voice: Voice) -> None:
+    """What somebody needs who asks why it was not seen."""
+    for args in (
+        ("get", "fleet", "-n", install.NAMESPACE, "-o", "yaml"),
+        ("get", "pods", "-A", "-o", "wide"),
+        ("get", "events", "-n", install.NAMESPACE, "--sort-by=.lastTimestamp"),
+        ("logs", "-n", install.SYSTEM, f"deployment/{install.RELEASE}", "--all-pods", "--tail=60"),
+        ("logs", "-n", install.NAMESPACE, "-l", "app.kubernetes.io/component=router", "--tail=40"),
+    ):
+        voice.console.rule(f"kubectl {' '.join(args)}")
+        try:
+            voice.console.print(kube.kubectl(*args), markup=False, soft_wrap=True)
+        except CommandFailed as err:
+            voice.console.print(str(err), markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
