@@ -37,7 +37,10 @@ class TierWeight(ApiModel):
     min: Percent = Field(
         default=0, description="Percent of all entries that always start here while the tier is ready."
     )
-    max: Percent = Field(default=100, description="Percent of all entries that start here at most.")
+    max: Percent = Field(
+        default=100,
+        description="Percent of all entries that start here at most, such as a limit on what a dear tier may cost.",
+    )
 
 
 class CascadeTier(ApiModel):
@@ -54,7 +57,10 @@ class CascadeTier(ApiModel):
         description="Percent of all answers that should come from this tier; compared with what is observed "
         "in condition ShareOnTarget.",
     )
-    timeout: Duration = Field(default="60s", description="How long one attempt at this tier may take.")
+    timeout: Duration = Field(
+        default="60s",
+        description="Longest wait for one attempt at this tier, from sending the request to the last byte of the answer.",
+    )
 
 
 class Weights(ApiModel):
@@ -68,16 +74,17 @@ class Weights(ApiModel):
         default=10,
         ge=1,
         le=100,
-        description="Percentage points that one tier's weight may move per interval because of load.",
+        description="Percentage points of all entries that one tier's weight may move per interval because of load. A tier that "
+        "stops being ready gives up all of its weight at once.",
     )
-    interval: Duration = Field(default="15s", description="Time between two steps.")
+    interval: Duration = Field(default="15s", description="Shortest time between two steps.")
 
 
 class Limits(ApiModel):
     """Bounds on one request."""
 
     deadline: Duration = Field(
-        default="120s", description="Time from request to last byte, over all attempts."
+        default="120s", description="Longest time from request to last byte, over all attempts and tiers."
     )
     max_body_bytes: int = Field(
         default=2_097_152,

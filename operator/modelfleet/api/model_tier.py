@@ -63,14 +63,18 @@ class ScalingMetric(ApiModel):
 
     name: DnsLabel = Field(description="Name of this metric, unique in the list; shown in reasons.")
     type: Literal["TTFT", "Concurrency", "Queue"] = Field(
-        description="TTFT: time to first token. Concurrency: requests in flight per replica. "
-        "Queue: requests per replica that wait for a slot."
+        description="TTFT: time to first token, as the router sees it. Concurrency: requests in flight per replica. "
+        "Queue: requests per replica that wait for a slot, which is what vllm.maxNumSeqs or llamaCpp.slots do not hold."
     )
     percentile: int = Field(
-        default=95, ge=1, le=99, description="Which percentile of TTFT, over the last minute."
+        default=95,
+        ge=1,
+        le=99,
+        description="Which percentile of the time to first token, over the last minute. For TTFT only.",
     )
     target: IntOrString = Field(
-        description="What to keep the metric at: a duration for TTFT (500ms), a positive number otherwise (8)."
+        description="What to keep the metric at or below: a duration for TTFT, such as 500ms; requests per replica, such as 8 "
+        "or '0.5', for Concurrency and Queue."
     )
 
 
@@ -125,8 +129,12 @@ class Scaling(ApiModel):
         ),
     )
 
-    min_replicas: int = Field(default=1, ge=1, le=10000, description="Never fewer.")
-    max_replicas: int = Field(ge=1, le=10000, description="Never more.")
+    min_replicas: int = Field(
+        default=1, ge=1, le=10000, description="Replicas never go below this, however idle the tier is."
+    )
+    max_replicas: int = Field(
+        ge=1, le=10000, description="Replicas never go above this, however busy the tier is."
+    )
     metrics: list[ScalingMetric] = Field(
         min_length=1,
         max_length=8,
@@ -156,9 +164,13 @@ class Rollout(ApiModel):
         default=0, ge=0, le=100, description="Pods below the wanted number during a rollout."
     )
     drain_timeout: Duration = Field(
-        default="2m", description="How long a stopping pod may finish running requests."
+        default="2m",
+        description="How long a stopping pod may go on with the requests it has. New ones go elsewhere at once.",
     )
-    startup_timeout: Duration = Field(default="30m", description="How long a pod may take to load its model.")
+    startup_timeout: Duration = Field(
+        default="30m",
+        description="How long a pod may take to fetch and load its model before it is restarted.",
+    )
 
 
 class ModelTierSpec(ApiModel):
@@ -214,9 +226,13 @@ class ModelTierSpec(ApiModel):
         default=None, description="Serve through somebody else's OpenAI-compatible API."
     )
     node_pool: NodePoolRef | None = Field(
-        default=None, description="Kind of node to run on. Default: any node, with the resources given here."
+        default=None,
+        description="Kind of node to run on, as the operator's settings describe it. Default: any node, with the resources given here.",
     )
-    resources: Resources | None = Field(default=None, description="Overrides of the pool's resources.")
+    resources: Resources | None = Field(
+        default=None,
+        description="Requests and limits of the engine container; each entry replaces the pool's.",
+    )
     replicas: int = Field(
         default=1,
         ge=0,
@@ -225,7 +241,8 @@ class ModelTierSpec(ApiModel):
         "It cannot change while scaling is set.",
     )
     scaling: Scaling | None = Field(
-        default=None, description="Let the operator choose the number of replicas."
+        default=None,
+        description="Let the operator choose the number of replicas, from what Prometheus measures.",
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced, started and stopped.")
     suspend: bool = Field(

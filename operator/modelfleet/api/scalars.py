@@ -24,6 +24,11 @@ ModelUri = Annotated[
     ),
     Rule("!self.split('/').exists(part, part in ['.', '..'])", "must not hold . or .. as a part of the path"),
 ]
+Revision = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "must be a branch, tag or commit: letters, digits and . _ / -"),
+]
 IntOrString = int | Annotated[str, Field(max_length=32)]
 Image = Annotated[
     str,

@@ -7,7 +7,7 @@ from pydantic import Field
 from modelfleet.api import engine_flags
 from modelfleet.api.cel import Rule
 from modelfleet.api.meta import ApiModel, ConfigMapKeyRef, DnsName, EnvVar, SecretKeyRef, list_map
-from modelfleet.api.scalars import BaseUrl, FilePath, Image, ModelName, ModelUri
+from modelfleet.api.scalars import BaseUrl, FilePath, Image, ModelName, ModelUri, Revision
 
 ARGS_MAX = 64
 VllmArg = Annotated[str, Field(max_length=2048), *engine_flags.vllm_arg_rules()]
@@ -34,12 +34,10 @@ class ModelSource(ApiModel):
         description="Where the model lives: hf://owner/repository (downloaded from the hub) "
         "or pvc://claim/path (a folder or file in a PersistentVolumeClaim, mounted read-only).",
     )
-    revision: str = Field(
+    revision: Revision = Field(
         default="main",
-        min_length=1,
-        max_length=128,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-        description="Branch, tag or commit of an hf:// source. Resolved once to a commit, shown in status.model.revision.",
+        description="Branch, tag or commit of an hf:// source. It is resolved to a commit when uri or revision changes; "
+        "pods use that commit, and status.model.revision shows it.",
     )
     file: FilePath | None = Field(
         default=None,
@@ -51,7 +49,9 @@ class ModelSource(ApiModel):
         description="Model name the engine answers to. Default: the ModelTier's name.",
     )
     credentials_secret_ref: SecretKeyRef | None = Field(
-        default=None, description="Token for the hub, given to the download only."
+        default=None,
+        description="Token for the hub, for a private or gated repository. It is given to the download only; the operator "
+        "itself never reads it.",
     )
     cache_claim: DnsName | None = Field(
         default=None,
@@ -67,7 +67,7 @@ class VllmEngine(ApiModel):
         default=None, description="Container image. Default: the node pool's or the operator's."
     )
     max_model_len: int | None = Field(
-        default=None, ge=1, description="Context length in tokens. Default: the model's own."
+        default=None, ge=1, description="Context of one request, in tokens. Default: the model's own."
     )
     max_num_seqs: int = Field(
         default=256, ge=1, le=65536, description="Sequences one replica works on at the same time."
@@ -94,11 +94,11 @@ class LlamaCppEngine(ApiModel):
         default=None, description="Container image. Default: the node pool's or the operator's."
     )
     context_length: int = Field(
-        default=8192, ge=64, description="Context in tokens, shared by all slots of a replica."
+        default=8192, ge=64, description="Context in tokens, divided evenly among the slots of a replica."
     )
     slots: int = Field(default=4, ge=1, le=256, description="Requests one replica works on at the same time.")
     threads: int | None = Field(
-        default=None, ge=1, le=512, description="CPU threads. Default: the engine's choice."
+        default=None, ge=1, le=512, description="CPU threads for generation. Default: the engine's choice."
     )
     args: Annotated[list[LlamaCppArg], Field(max_length=ARGS_MAX), engine_flags.FLAGS_FIRST] = Field(
         default=[],

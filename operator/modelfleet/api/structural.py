@@ -93,6 +93,7 @@ class _Inliner:
         if out.get("type") == "integer":
             out["format"] = "int32" if out.get("maximum", INT32_MAX + 1) <= INT32_MAX else "int64"
         self._default(out)
+        self._limits(out)
         self._children(raw, out, path)
         if "type" not in out and "x-kubernetes-int-or-string" not in out:
             raise NotStructural(path, "has no type, which a CRD needs")
@@ -128,8 +129,16 @@ class _Inliner:
         empty = default in (None, "") or (default in ([], {}) and not _is_model(out))
         if not self._defaults or empty:
             out.pop("default", None)
-        elif not isinstance(default, dict | list) and "Default:" not in out.get("description", ""):
-            out["description"] = f"{out.get('description', '')} Default: {_spelled(default)}.".strip()
+        elif not isinstance(default, dict | list) and "description" in out:
+            # kubectl explain shows neither defaults nor limits.
+            out["description"] += f" Default: {_spelled(default)}."
+
+    def _limits(self, out: dict[str, Any]) -> None:
+        low, high = out.get("minimum"), out.get("maximum")
+        if "description" not in out or (low is None and high is None):
+            return
+        at_least = f" At least {low}." if high is None else f" Between {low} and {high}."
+        out["description"] += f" At most {high}." if low is None else at_least
 
     def _children(self, raw: Mapping[str, Any], out: dict[str, Any], path: str) -> None:
         if "properties" in raw:
