@@ -86,6 +86,8 @@ def controller_manager(binary: Path, *, kubeconfig: Path, pki: Path) -> list[str
         f"--root-ca-file={pki}/ca.crt",
         "--use-service-account-credentials",
         "--leader-elect=false",
+        # Nobody asks for its metrics, and its fixed port would keep two control planes from one machine.
+        "--secure-port=0",
         f"--cluster-cidr={POD_CIDR}",
         # Tests delete hundreds of objects and wait for their children to go.
         "--kube-api-qps=200",
