@@ -1,0 +1,153 @@
+"""How many replicas, and why: ordered rules, the first with an opinion wins.
+
+A new policy is a new function and one line in RULES.  No rule shrinks a tier on data that is missing, stale or
+partial; only a change of the user's own bounds does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelfleet.plan.scale import Proposal, limit, propose, stabilize
+from modelfleet.plan.snapshot import Idle, Target, TierSnapshot, usable
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Wanted replicas.  `wish` is what the load alone asks for: what later ticks stabilize on."""
+
+    replicas: int
+    reason: str  # CamelCase; the same word in condition, event, metric label and log
+    message: str  # for people; unchanged while the cause is unchanged
+    wish: int
+    active: bool = True  # whether the tier is scaled on data at all (condition ScalingActive)
+
+
+Rule = Callable[[TierSnapshot, float], Verdict | None]
+
+
+def hold_when_paused(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    if snap.paused == "Suspended":
+        return _hold(snap, "Suspended", "spec.suspend is true; scaling goes on when it is false again")
+    if snap.paused:
+        return _hold(snap, "Paused", "The tier is paused by annotation")
+    return None
+
+
+def keep_bounds(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # The user's bounds need no data and know no rate limit, as in HPA v2.
+    if snap.replicas < snap.replicas_min:
+        return Verdict(
+            snap.replicas_min, "BelowMinimum", "Fewer replicas than minReplicas", snap.replicas_min
+        )
+    if snap.replicas > snap.replicas_max:
+        return Verdict(snap.replicas_max, "AboveMaximum", "More replicas than maxReplicas", snap.replicas_max)
+    return None
+
+
+def hold_without_source(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    if snap.source == "Unset":
+        return _hold(snap, "MetricsNotConfigured", "The operator's settings name no prometheus.url, holding")
+    if not snap.routed:
+        return _hold(snap, "NotRouted", "No Cascade sends requests to this tier, holding")
+    return None
+
+
+def hold_when_blind(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # No data is not low load: scaling down in a metrics outage would drop live traffic.
+    if snap.source == "Silent":
+        return _hold(snap, "MetricsStale", "Prometheus does not answer, holding")
+    blind = _blind(snap)
+    if blind and len(blind) == len(snap.targets):
+        return _hold(snap, "MetricsStale", f"No fresh and complete value of {', '.join(blind)}; holding")
+    return None
+
+
+def rest_when_idle(snap: TierSnapshot, now_s: float) -> Verdict | None:
+    # A latency has no value without requests: then only a fresh zero of all routers proves that the load is zero.
+    if _proposals(snap):
+        return None
+    idle = usable(snap.in_flight, stale_after_s=snap.stale_after_s) == 0
+    if idle and not _blind(snap):
+        return _settle(snap, now_s, wish=snap.replicas_min, cause="Idle")
+    return Verdict(
+        snap.replicas, "NoOpinion", "No request has finished its first token lately", snap.replicas
+    )
+
+
+def follow_load(snap: TierSnapshot, now_s: float) -> Verdict | None:
+    best = max(_proposals(snap), key=lambda proposal: proposal.replicas)
+    wish = min(max(best.replicas, snap.replicas_min), snap.replicas_max)
+    blind = _blind(snap)
+    if blind and wish <= snap.replicas:
+        # What one metric cannot see may be the reason to have these replicas.
+        message = f"No fresh and complete value of {', '.join(blind)}; not shrinking"
+        return Verdict(snap.replicas, "MetricsPartlyStale", message, snap.replicas)
+    if best.replicas > snap.replicas_max == snap.replicas:
+        return Verdict(snap.replicas, "AtMaximum", "The load asks for more than maxReplicas", wish)
+    cause = f"{best.metric}AboveTarget" if wish > snap.replicas else "BelowTarget"
+    return _settle(snap, now_s, wish=wish, cause=cause)
+
+
+RULES: tuple[Rule, ...] = (
+    hold_when_paused,  # first: nothing would be applied
+    keep_bounds,
+    hold_without_source,
+    hold_when_blind,  # before anything that reads a number
+    rest_when_idle,
+    follow_load,  # last: always answers
+)
+
+
+def decide(snap: TierSnapshot, now_s: float) -> Verdict:
+    """The first rule with an opinion wins.  `now_s` is in the clock of the snapshot's wishes and changes."""
+    for rule in RULES:
+        if verdict := rule(snap, now_s):
+            return verdict
+    raise AssertionError("follow_load always answers")
+
+
+def _settle(snap: TierSnapshot, now_s: float, *, wish: int, cause: str) -> Verdict:
+    """From what the load asks for to what this tick may do."""
+    if wish == snap.replicas:
+        at_floor = cause == "Idle" or snap.replicas == snap.replicas_min
+        reason = "AtMinimum" if at_floor else "WithinTolerance"
+        return Verdict(snap.replicas, reason, _MESSAGES[reason], wish)
+    stable = stabilize(wish, snap, now_s)
+    if stable == snap.replicas:
+        return Verdict(snap.replicas, "StabilizationWindow", _MESSAGES["StabilizationWindow"], wish)
+    replicas = limit(stable, snap, now_s)
+    reason = "RateLimit" if replicas == snap.replicas else cause
+    return Verdict(replicas, reason, _MESSAGES[reason], wish)
+
+
+_MESSAGES = {
+    "TTFTAboveTarget": "Time to first token is above its target",
+    "ConcurrencyAboveTarget": "More requests per replica in flight than the target",
+    "QueueAboveTarget": "More requests per replica wait than the target",
+    "BelowTarget": "Every metric is below its target",
+    "Idle": "No requests at all",
+    "WithinTolerance": "The load fits the replicas",
+    "AtMinimum": "The load fits minReplicas",
+    "StabilizationWindow": "Waiting until the load has asked for it throughout stabilizationWindowSeconds",
+    "RateLimit": "The policies of behavior allow no further change yet",
+}
+
+
+def _hold(snap: TierSnapshot, reason: str, message: str) -> Verdict:
+    return Verdict(snap.replicas, reason, message, snap.replicas, active=False)
+
+
+def _proposals(snap: TierSnapshot) -> list[Proposal]:
+    values = ((target, usable(target.reading, stale_after_s=snap.stale_after_s)) for target in snap.targets)
+    return [propose(target, value, snap) for target, value in values if value is not None]
+
+
+def _blind(snap: TierSnapshot) -> list[str]:
+    return sorted(target.name for target in snap.targets if _is_blind(target, snap.stale_after_s))
+
+
+def _is_blind(target: Target, stale_after_s: float) -> bool:
+    # Idleness is an answer: nothing was there to measure.
+    return (
+        not isinstance(target.reading, Idle) and usable(target.reading, stale_after_s=stale_after_s) is None
+    )

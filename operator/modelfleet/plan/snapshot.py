@@ -1,0 +1,139 @@
+"""What the planner sees: one frozen picture of the fleet, with the age and completeness of every number.
+
+A number that is not there is never a zero: it is `Missing`, or `Idle` where its own count says that nothing
+happened.  What must outlive a tick (past wishes, past changes) is a field here, kept by the capacity loop.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from modelfleet.plan.behavior import Behavior
+
+
+class Name(NamedTuple):
+    """Names a ModelTier or a Cascade."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A number as measured.  `complete`: every ready router replica contributed to it."""
+
+    value: float
+    age_s: float
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """No number, because a fresh count says that there was nothing to measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """No number, and no proof that there is nothing to measure."""
+
+
+Reading = Sample | Idle | Missing
+Source = Literal["Answers", "Silent", "Unset"]  # the metrics store
+Pause = Literal["", "Paused", "Suspended"]
+
+
+def usable(reading: Reading, *, stale_after_s: float) -> float | None:
+    """The number, when it is fresh, complete, finite and not negative; else None."""
+    if not isinstance(reading, Sample) or not reading.complete:
+        return None
+    if not 0 <= reading.age_s <= stale_after_s:
+        return None
+    return reading.value if math.isfinite(reading.value) and reading.value >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One metric of spec.scaling.  The reading is seconds for TTFT, else requests in flight in the whole tier."""
+
+    name: str
+    type: Literal["TTFT", "Concurrency", "Queue"]
+    value: float  # seconds for TTFT, requests per replica otherwise
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A number of replicas that a past tick asked for, before stabilization and limits."""
+
+    at_s: float  # the last tick that asked for it
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A past change of the wanted replicas."""
+
+    at_s: float
+    by: int  # negative: fewer
+
+
+@dataclass(frozen=True, slots=True)
+class TierSnapshot:
+    """One ModelTier with scaling set."""
+
+    replicas: int  # wanted now: the last decision, or what runs
+    replicas_ready: int
+    replicas_measured: int  # ready for so long that a latency of the last minute is theirs, too
+    replicas_min: int
+    replicas_max: int
+    slots: int  # requests one replica works on at the same time
+    targets: tuple[Target, ...]
+    in_flight: Reading  # requests in the whole tier, waiting ones included
+    behavior: Behavior
+    stale_after_s: float
+    routed: bool = True  # some Cascade sends requests here
+    source: Source = "Answers"
+    paused: Pause = ""
+    wishes: tuple[Wish, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tier of a Cascade.  Weights are permille of all entries."""
+
+    name: str
+    initial: int
+    weight_min: int
+    weight_max: int
+    ready: int  # replicas that answer; 1 for a working external API
+    ready_for_s: float  # how long the tier has had a ready replica without a break; 0 when it has none
+    slots: int | None  # per replica; None: not ours to know, never saturated
+    queue_target: float  # waiting requests per replica above which the tier is saturated
+    in_flight: Reading  # in the whole tier, over all Cascades
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeSnapshot:
+    """One Cascade."""
+
+    mode: Literal["Auto", "Fixed"]
+    step_max: int  # permille that one tier's weight may move per step because of load
+    hold_s: float  # a tier that came back must stay ready this long before it gets entries again
+    steps: tuple[Step, ...]
+    weights: Mapping[str, int] | None  # the last decision
+    stale_after_s: float
+    out: frozenset[str] = frozenset()  # tiers without entries because they were not ready
+    step_due: bool = True  # weights.interval has passed since the last step because of load
+    respecified: bool = False  # the user changed what weights return to
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """Everything that one decision may look at."""
+
+    now_s: float
+    tiers: Mapping[Name, TierSnapshot]
+    cascades: Mapping[Name, CascadeSnapshot]

@@ -1,0 +1,205 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelfleet.api.model_tier import ScalingBehavior
+from modelfleet.plan.behavior import behavior
+from modelfleet.plan.rules import decide
+from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Target, TierSnapshot, Wish
+
+NOW = 1000.0
+
+
+def fresh(value: float) -> Sample:
+    return Sample(value, age_s=3.0, complete=True)
+
+
+def busy(reading: Reading) -> Target:
+    return Target("busy", "Concurrency", 4.0, reading)
+
+
+def ttft(reading: Reading) -> Target:
+    return Target("ttft", "TTFT", 0.5, reading)
+
+
+CALM = TierSnapshot(
+    replicas=3,
+    replicas_ready=3,
+    replicas_measured=3,
+    replicas_min=1,
+    replicas_max=6,
+    slots=4,
+    targets=(busy(fresh(12.0)),),
+    in_flight=fresh(12.0),
+    behavior=behavior(ScalingBehavior()),
+    stale_after_s=60.0,
+)
+
+
+def loaded(value: float, **changes: object) -> TierSnapshot:
+    return replace(CALM, targets=(busy(fresh(value)),), in_flight=fresh(value), **changes)  # type: ignore[arg-type]
+
+
+def blinded(reading: Reading) -> TierSnapshot:
+    return replace(CALM, targets=(busy(reading),), in_flight=reading)
+
+
+CASES = {
+    "load fits: keeps three": (CALM, (3, "WithinTolerance")),
+    "load grows: follows": (loaded(20.0), (5, "ConcurrencyAboveTarget")),
+    "load explodes: as far as the maximum": (loaded(999.0), (6, "ConcurrencyAboveTarget")),
+    "at the maximum: says so": (loaded(999.0, replicas=6), (6, "AtMaximum")),
+    "load falls, higher wish lately: waits": (
+        loaded(4.0, wishes=(Wish(900.0, 3),)),
+        (3, "StabilizationWindow"),
+    ),
+    "load fell long ago: shrinks": (loaded(4.0, wishes=(Wish(600.0, 3),)), (1, "BelowTarget")),
+    "at the minimum: stays": (loaded(0.0, replicas=1), (1, "AtMinimum")),
+    "budget of the period used: waits": (
+        loaded(
+            20.0, behavior=behavior(ScalingBehavior.model_validate({"scaleUp": {"selectPolicy": "Disabled"}}))
+        ),
+        (3, "RateLimit"),
+    ),
+    "below minReplicas: repaired without data": (
+        replace(blinded(Missing()), replicas=1, replicas_min=2),
+        (2, "BelowMinimum"),
+    ),
+    "above maxReplicas: repaired without data": (
+        replace(blinded(Missing()), replicas=9),
+        (6, "AboveMaximum"),
+    ),
+    "no sample: holds": (blinded(Missing()), (3, "MetricsStale")),
+    "old sample: holds": (blinded(Sample(0.0, age_s=61.0, complete=True)), (3, "MetricsStale")),
+    "sample from the future: holds": (blinded(Sample(0.0, age_s=-5.0, complete=True)), (3, "MetricsStale")),
+    "infinite sample: holds": (blinded(fresh(math.inf)), (3, "MetricsStale")),
+    "NaN sample: holds": (blinded(fresh(math.nan)), (3, "MetricsStale")),
+    "negative sample: holds": (blinded(fresh(-1.0)), (3, "MetricsStale")),
+    "a router is missing from the sum: holds": (
+        blinded(Sample(0.0, age_s=3.0, complete=False)),
+        (3, "MetricsStale"),
+    ),
+    "Prometheus is down: holds, whatever the last numbers were": (
+        loaded(0.0, source="Silent"),
+        (3, "MetricsStale"),
+    ),
+    "no Prometheus in the settings: holds": (loaded(0.0, source="Unset"), (3, "MetricsNotConfigured")),
+    "no Cascade uses the tier: holds": (replace(blinded(Missing()), routed=False), (3, "NotRouted")),
+    "suspended: keeps the number for later": (loaded(99.0, paused="Suspended"), (3, "Suspended")),
+    "paused: leaves all alone": (loaded(99.0, paused="Paused"), (3, "Paused")),
+    "one metric blind, the other low: does not shrink": (
+        replace(loaded(0.0), targets=(busy(fresh(0.0)), ttft(Missing()))),
+        (3, "MetricsPartlyStale"),
+    ),
+    "one metric blind, the other high: grows": (
+        replace(CALM, targets=(busy(fresh(20.0)), ttft(Missing()))),
+        (5, "ConcurrencyAboveTarget"),
+    ),
+    "the largest metric wins": (
+        replace(CALM, targets=(busy(fresh(14.0)), ttft(fresh(0.9)))),
+        (6, "TTFTAboveTarget"),
+    ),
+    "ttft idle, nothing in flight: to the minimum": (
+        replace(CALM, targets=(ttft(Idle()),), in_flight=fresh(0.0)),
+        (1, "Idle"),
+    ),
+    "ttft idle but requests wait: no opinion": (
+        replace(CALM, targets=(ttft(Idle()),), in_flight=fresh(2.0)),
+        (3, "NoOpinion"),
+    ),
+    "ttft idle and nobody knows what is in flight: no opinion": (
+        replace(CALM, targets=(ttft(Idle()),), in_flight=Missing()),
+        (3, "NoOpinion"),
+    ),
+    "ttft idle has no say beside a metric that has one": (
+        replace(CALM, targets=(ttft(Idle()), busy(fresh(20.0)))),
+        (5, "ConcurrencyAboveTarget"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("snap", "want"), CASES.values(), ids=CASES)
+def test_decide(snap: TierSnapshot, want: tuple[int, str]):
+    got = decide(snap, NOW)
+
+    assert (got.replicas, got.reason) == want
+
+
+NUMBERS = st.one_of(st.floats(0, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, -1.0]))
+READINGS = st.one_of(
+    st.builds(Sample, NUMBERS, age_s=st.floats(-10, 400), complete=st.booleans()),
+    st.just(Idle()),
+    st.just(Missing()),
+)
+BLIND = st.one_of(
+    st.just(Missing()),
+    st.builds(Sample, NUMBERS, age_s=st.floats(60.1, 1e5), complete=st.booleans()),
+    st.builds(Sample, NUMBERS, age_s=st.floats(0, 60), complete=st.just(False)),
+    st.builds(
+        Sample, st.sampled_from([math.nan, math.inf, -1.0]), age_s=st.floats(0, 60), complete=st.just(True)
+    ),
+)
+WISHES = st.lists(st.builds(Wish, st.floats(0, NOW), st.integers(1, 12)), max_size=5).map(tuple)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, readings: st.SearchStrategy[Reading] = READINGS) -> TierSnapshot:
+    low, high = sorted((draw(st.integers(1, 12)), draw(st.integers(1, 12))))
+    replicas = draw(st.integers(0, 14))
+    kinds = draw(st.lists(st.sampled_from(["TTFT", "Concurrency", "Queue"]), min_size=1, max_size=3))
+    return replace(
+        CALM,
+        replicas=replicas,
+        replicas_ready=draw(st.integers(0, 14)),
+        replicas_measured=draw(st.integers(0, 14)),
+        replicas_min=low,
+        replicas_max=high,
+        targets=tuple(Target(f"m{i}", kind, 2.0, draw(readings)) for i, kind in enumerate(kinds)),  # type: ignore[arg-type]
+        in_flight=draw(readings),
+        wishes=draw(WISHES),
+    )
+
+
+@given(snapshots())
+def test_never_below_the_floor_and_never_above_the_ceiling(snap: TierSnapshot):
+    assert snap.replicas_min <= decide(snap, NOW).replicas <= snap.replicas_max
+
+
+@given(snapshots(readings=BLIND))
+def test_blind_never_shrinks(snap: TierSnapshot):
+    assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
+
+
+@given(snapshots(), st.integers(0, 2))
+def test_one_blind_metric_is_enough_not_to_shrink(snap: TierSnapshot, at: int):
+    at %= len(snap.targets)
+    blind = replace(snap.targets[at], reading=Missing())
+    snap = replace(snap, targets=(*snap.targets[:at], blind, *snap.targets[at + 1 :]))
+
+    assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
+
+
+@given(snapshots(), st.sampled_from(["Silent", "Unset"]))
+def test_without_a_metrics_store_nothing_shrinks(snap: TierSnapshot, source: str):
+    snap = replace(snap, source=source)  # type: ignore[arg-type]
+
+    assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
+
+
+@given(
+    snapshots(),
+    st.sampled_from(["TTFT", "Concurrency", "Queue"]),
+    st.floats(0, 1e5),
+    st.floats(0, 1e5),
+)
+def test_more_load_never_means_fewer_replicas(snap: TierSnapshot, kind: str, one: float, other: float):
+    low, high = sorted((one, other))
+
+    def asked(value: float) -> int:
+        target = Target("m", kind, 2.0, fresh(value))  # type: ignore[arg-type]
+        return decide(replace(snap, targets=(target,), in_flight=fresh(value)), NOW).replicas
+
+    assert asked(low) <= asked(high)
