@@ -1,0 +1,129 @@
+"""Start the router: `modelfleet-router`.  Everything comes from the environment of its pod."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+import orjson
+import uvloop
+
+from modelfleet import names
+from modelfleet.adapters.kubewatch import ApiServer, Objects, Resource, Watch
+from modelfleet.router.app import App, Ports
+from modelfleet.router.metrics import RouterMetrics
+from modelfleet.router.secrets import Secrets
+from modelfleet.router.state import State
+
+_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time, level, message, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _RECORD_FIELDS}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def main() -> None:
+    """Entry point of the router's image."""
+    args = _arguments()
+    _log_json(args.log_level)
+    try:
+        server = _api_server(args)
+    except KeyError as err:
+        sys.exit(f"modelfleet-router: {err.args[0]} is not set; run inside a cluster, or give --api-server")
+    uvloop.run(_serve(args, server))
+
+
+async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
+    loop = asyncio.get_running_loop()
+    secrets = Secrets()
+    state = State(metrics=RouterMetrics(args.namespace), secrets=secrets, loop=loop, router=args.router)
+    app = App(
+        state,
+        secrets_refresh=secrets.refresh,
+        loop=loop,
+        ports=Ports(args.host, args.port, args.metrics_port),
+    )
+    await app.run([watch.run() for watch in _watches(server, args.namespace, args.router, state)])
+
+
+def _watches(server: ApiServer, namespace: str, router: str, state: State) -> list[Watch]:
+    def tables(found: Objects) -> None:
+        state.config_maps_changed(found, now_s=time.time())
+
+    return [
+        Watch(
+            server,
+            Resource(
+                f"/api/v1/namespaces/{namespace}/configmaps",
+                field_selector=f"metadata.name={names.route_table(router)}",
+            ),
+            tables,
+        ),
+        # Slices carry the labels of their Service, and only tiers have this one.
+        Watch(
+            server,
+            Resource(
+                f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+                label_selector=names.LABEL_TIER,
+            ),
+            state.endpoint_slices_changed,
+        ),
+    ]
+
+
+def _api_server(args: argparse.Namespace) -> ApiServer:
+    if args.api_server:
+        return ApiServer(url=args.api_server, ca_file=args.api_ca or None, token=args.api_token or None)
+    return ApiServer.in_cluster(os.environ)
+
+
+def _arguments() -> argparse.Namespace:
+    def setting(name: str, default: str) -> str:
+        return os.environ.get(f"MODELFLEET_{name}", default)
+
+    parser = argparse.ArgumentParser(prog="modelfleet-router", description=__doc__)
+    parser.add_argument(
+        "--namespace", default=setting("NAMESPACE", "default"), help="where tiers and table are"
+    )
+    parser.add_argument(
+        "--router", default=setting("ROUTER", names.SHARED_ROUTER), help="name of this router"
+    )
+    parser.add_argument("--host", default=setting("ROUTER_HOST", "0.0.0.0"), help="address to listen on")  # noqa: S104 - a pod
+    parser.add_argument("--port", type=int, default=int(setting("ROUTER_PORT", str(names.ROUTER_PORT))))
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=int(setting("ROUTER_METRICS_PORT", str(names.ROUTER_METRICS_PORT))),
+    )
+    parser.add_argument("--log-level", default=setting("LOG_LEVEL", "info"))
+    parser.add_argument("--api-server", default=setting("API_SERVER", ""), help="URL, outside a cluster")
+    parser.add_argument("--api-ca", default=setting("API_CA", ""), help="CA file of --api-server")
+    parser.add_argument("--api-token", default=setting("API_TOKEN", ""), help="bearer token for --api-server")
+    return parser.parse_args()
+
+
+def _log_json(level: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request with its URL
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What a whole (not streamed) answer of an engine means: pass it on, or try elsewhere."""
+
+from typing import Any
+
+import orjson
+
+from modelfleet.route.sse import tokens
+
+HTTP_OK_MAX = 299
+HTTP_CLIENT_ERROR = 400
+HTTP_SERVER_ERROR = 500
+
+# 4xx that are not of the client's making: our key, our model name or our path is wrong there, or it is too busy.
+_NOT_THE_CLIENTS = {
+    401: "Unauthorized",
+    403: "Unauthorized",
+    404: "NotFound",
+    405: "NotFound",
+    408: "Timeout",
+    425: "Status4xx",
+    429: "RateLimited",
+}
+
+
+def failure(status: int) -> str | None:
+    """Why an answer of this HTTP status is worth another attempt elsewhere, in one word; None: pass it on."""
+    if status <= HTTP_OK_MAX:
+        return None
+    if status < HTTP_CLIENT_ERROR:
+        return "Redirect"  # never followed: it would carry prompts and keys to an address nobody configured
+    return "Status5xx" if status >= HTTP_SERVER_ERROR else _NOT_THE_CLIENTS.get(status)
+
+
+def fault(body: bytes, *, length_known: bool) -> str | None:
+    """Why a whole 2xx answer is none, in one word.  Looked at closely only when its bytes give cause."""
+    suspicious = b'"abort"' in body or b'"error"' in body or not length_known
+    if not suspicious:
+        return None
+    fields = _object(body)
+    if fields is None:
+        return "Truncated"
+    if fields.get("error"):
+        return "ErrorBody"
+    choices = fields.get("choices")
+    if isinstance(choices, list) and any(
+        isinstance(choice, dict) and choice.get("finish_reason") == "abort" for choice in choices
+    ):
+        return "Aborted"  # a vLLM that is told to stop answers 200 with an empty text
+    return None
+
+
+def usage(body: bytes) -> tuple[int, int]:
+    """Input and output tokens of a whole answer; zeros where it does not say."""
+    at = body.rfind(b'"usage"')
+    if at < 0:
+        return 0, 0
+    fields = _object(body) or {}
+    told = fields.get("usage")
+    return tokens(told) if isinstance(told, dict) else (0, 0)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None

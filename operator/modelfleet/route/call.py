@@ -1,0 +1,55 @@
+"""A completion request as the router needs to know it, and as an engine is to get it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from modelfleet.route.refusal import Refusal, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A checked request body.  `fields` is everything the client sent, never changed."""
+
+    fields: dict[str, Any]
+    model: str
+    stream: bool
+    wants_usage: bool  # the client asked for the usage event of a stream
+
+    def encoded(self, served_name: str) -> bytes:
+        """The body for a tier: `model` is its served name, and a stream always tells its usage at the end."""
+        body = {**self.fields, "model": served_name}
+        if self.stream:
+            body["stream_options"] = {**(self.fields.get("stream_options") or {}), "include_usage": True}
+        return orjson.dumps(body)
+
+
+def parse(body: bytes) -> Call:
+    """The call in `body`.  Raises Refused (400) when it is no JSON object with a model and sane stream fields."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as err:
+        # The error's own text may quote the body; position is enough to find it.
+        raise _bad(f"The request body is not valid JSON (line {err.lineno}, column {err.colno}).") from None
+    if not isinstance(fields, dict):
+        raise _bad("The request body must be a JSON object.")
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise _bad("`model` must be the name of a model, see GET /v1/models.", param="model")
+    stream = fields.get("stream")
+    if not (stream is None or isinstance(stream, bool)):
+        raise _bad("`stream` must be true or false.", param="stream")
+    options = fields.get("stream_options")
+    if not (options is None or isinstance(options, dict)):
+        raise _bad("`stream_options` must be an object.", param="stream_options")
+    return Call(
+        fields=fields,
+        model=model,
+        stream=bool(stream),
+        wants_usage=bool(options and options.get("include_usage")),
+    )
+
+
+def _bad(message: str, *, param: str | None = None) -> Refused:
+    return Refused(Refusal(400, message, "invalid_request_error", param=param))

@@ -1,0 +1,92 @@
+"""Answers that the router gives by itself, in the shape of OpenAI's errors.
+
+They never quote what the client sent, except the model name: prompts stay out of answers and logs.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from modelfleet.errors import FleetError
+
+_MODELS_NAMED_MAX = 20
+_MODEL_CHARS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One error answer.  `type` and `code` are the words that OpenAI's clients look at."""
+
+    status: int
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    retry_after_s: int | None = None
+
+    def body(self) -> bytes:
+        """The JSON that the client gets; in a stream, the data of its last event."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return orjson.dumps({"error": error})
+
+
+class Refused(FleetError):
+    """The request cannot be served as it is; the refusal says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+UNAVAILABLE = Refusal(
+    503, "No tier of this model can answer now.", "server_error", code="unavailable", retry_after_s=1
+)
+RATE_LIMITED = Refusal(
+    429, "Every tier of this model is over its rate limit.", "rate_limit_error", code="rate_limit_exceeded",
+    retry_after_s=1,
+)  # fmt: skip
+DEADLINE = Refusal(
+    504, "The request's deadline passed before an answer came.", "server_error", code="deadline"
+)
+TIMEOUT = Refusal(504, "No tier of this model answered in time.", "server_error", code="timeout")
+BROKEN = Refusal(502, "The answer broke off in the middle.", "server_error", code="upstream_broken")
+MALFORMED = Refusal(400, "The request is not valid HTTP.", "invalid_request_error", code="bad_http")
+HEAD_TOO_LARGE = Refusal(
+    431, "The request's headers are too large.", "invalid_request_error", code="headers_too_large"
+)
+TOO_SLOW = Refusal(
+    408, "The request took too long to arrive.", "invalid_request_error", code="request_timeout"
+)
+NO_SUCH_PATH = Refusal(
+    404,
+    "Unknown path. This router serves POST /v1/chat/completions, POST /v1/completions and GET /v1/models.",
+    "invalid_request_error",
+    code="not_found",
+)
+
+
+def wrong_method(allowed: str) -> Refusal:
+    return Refusal(
+        405, f"This path takes {allowed} only.", "invalid_request_error", code="method_not_allowed"
+    )
+
+
+def body_too_large(bytes_max: int) -> Refusal:
+    return Refusal(
+        413,
+        f"The request body is larger than {bytes_max} bytes.",
+        "invalid_request_error",
+        code="request_too_large",
+    )
+
+
+def unknown_model(model: str, known: list[str]) -> Refusal:
+    """404 that lists what there is, so that a typing error explains itself."""
+    names = ", ".join(sorted(known)[:_MODELS_NAMED_MAX]) or "none"
+    return Refusal(
+        404,
+        f"The model `{model[:_MODEL_CHARS_MAX]}` does not exist. Models here: {names}.",
+        "invalid_request_error",
+        param="model",
+        code="model_not_found",
+    )

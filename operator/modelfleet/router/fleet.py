@@ -1,0 +1,61 @@
+"""What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from modelfleet.api.route_table import CascadeRoute, TierRoute
+from modelfleet.route import choose
+from modelfleet.router.metrics import TierStats
+from modelfleet.router.upstream import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tier of a cascade, ready to be called."""
+
+    route: TierRoute
+    replicas: tuple[Replica, ...]
+    stats: TierStats
+    path_prefix: bytes  # what stands before /chat/completions
+    head: bytes  # header lines that every request to this tier carries: host, key, content type
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One cascade: its steps, and the order of attempts for each step where a request may enter."""
+
+    route: CascadeRoute
+    steps: tuple[Step, ...]
+    bounds: tuple[int, ...]
+    orders: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All cascades by model name."""
+
+    lines: Mapping[str, Line]
+    body_bytes_max: int  # the largest of all cascades: the limit while the model is not known yet
+    models: bytes  # the answer to GET /v1/models
+
+
+def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
+    return Line(
+        route=route,
+        steps=steps,
+        bounds=choose.bounds([step.route.weight_permille for step in steps]),
+        orders=tuple(choose.fallback(steps, start) for start in range(len(steps))),
+    )
+
+
+def fleet(lines: Mapping[str, Line]) -> Fleet:
+    models = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "modelfleet"} for name in sorted(lines)
+    ]
+    return Fleet(
+        lines=lines,
+        body_bytes_max=max((one.route.max_body_bytes for one in lines.values()), default=0),
+        models=orjson.dumps({"object": "list", "data": models}),
+    )

@@ -1,0 +1,166 @@
+"""Counters of the data plane, kept as plain integers and turned into Prometheus' form only when scraped.
+
+A labelled metric of the client library costs more than relaying a chunk does.  So each tier has one object that is
+bound once, and the request path only adds to its attributes.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_PREFIX = "modelfleet_router"
+_TIER_LABELS = ("fleet_namespace", "cascade", "tier", "model_tier")
+_FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60)
+_INTER_TOKEN_S = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+_DURATION_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
+
+
+class Histogram:
+    """Counts per bucket of seconds, not yet cumulative."""
+
+    __slots__ = ("bounds_s", "counts", "sum_s")
+
+    def __init__(self, bounds_s: tuple[float, ...]) -> None:
+        self.bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, value_s: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds_s, value_s)] += times
+        self.sum_s += value_s * times
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by upper bound, as the exposition wants them."""
+        rows, seen = [], 0
+        for bound, count in zip((*map(str, self.bounds_s), "+Inf"), self.counts, strict=True):
+            seen += count
+            rows.append((bound, float(seen)))
+        return rows
+
+
+@dataclass(slots=True)
+class TierStats:
+    """What happened at one tier of one cascade.  Every number exists from the start, so a rate is 0 and not missing."""
+
+    labels: tuple[str, str, str, str]  # values of _TIER_LABELS
+    started: int = 0
+    answered: int = 0
+    in_flight: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    errors: Counter[str] = field(default_factory=lambda: Counter({"Unavailable": 0}))
+    attempts: Counter[str] = field(default_factory=lambda: Counter({"Answered": 0}))
+    first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_TOKEN_S))
+    inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
+    duration: Histogram = field(default_factory=lambda: Histogram(_DURATION_S))
+
+
+class RouterMetrics(Collector):
+    """All numbers of one router process."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._tiers: dict[tuple[str, str, str, str], TierStats] = {}
+        self.refused: Counter[str] = Counter()  # requests that reached no tier, by HTTP status
+        self.table_errors = 0
+        self.table_loaded_at_s = 0.0  # Unix time
+        self.table_version = ""
+        self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
+
+    def tier(self, cascade: str, tier: str, model_tier: str) -> TierStats:
+        """The numbers of one tier; the same object as long as the tier is in the table."""
+        labels = (self._namespace, cascade, tier, model_tier)
+        return self._tiers.setdefault(labels, TierStats(labels))
+
+    def keep_only(self, current: Iterable[TierStats]) -> None:
+        """Forget the tiers that left the table, so that series stay bounded."""
+        self._tiers = {stats.labels: stats for stats in current}
+
+    def registry(self) -> CollectorRegistry:
+        """A registry with these numbers and the process's own."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        return registry
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        tiers = list(self._tiers.values())
+        yield from _counters(tiers)
+        yield from _histograms(tiers)
+        refused = _counter(
+            "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
+        )
+        for status, count in self.refused.items():
+            refused.add_metric((status,), count)
+        yield refused
+        yield from self._table()
+
+    def _table(self) -> Iterator[Metric]:
+        errors = _counter("table_errors", "Route tables that could not be read; the last good one stays", ())
+        errors.add_metric((), self.table_errors)
+        yield errors
+        loaded = _gauge("table_loaded_timestamp_seconds", "When the table in use was loaded, 0: never", ())
+        loaded.add_metric((), self.table_loaded_at_s)
+        yield loaded
+        info = _gauge("table_info", "The table in use, by the resourceVersion of its ConfigMap", ("version",))
+        info.add_metric((self.table_version,), 1.0 if self.table_version else 0.0)
+        yield info
+        missing = _gauge(
+            "external_key_missing", "1 where an external tier is off for want of its key", _TIER_LABELS
+        )
+        for labels, absent in self.keys_missing.items():
+            missing.add_metric(labels, float(absent))
+        yield missing
+
+
+def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
+    started = _counter("requests_started", "Requests by the tier they entered", _TIER_LABELS)
+    answered = _counter("requests_answered", "Requests by the tier whose answer the client got", _TIER_LABELS)
+    errors = _counter("request_errors", "Errors that clients saw, by kind", (*_TIER_LABELS, "kind"))
+    attempts = _counter("attempts", "Attempts by how they ended", (*_TIER_LABELS, "outcome"))
+    tokens = _counter("tokens", "Tokens of answers", (*_TIER_LABELS, "type"))
+    in_flight = _gauge("requests_in_flight", "Requests at a tier now, waiting ones included", _TIER_LABELS)
+    for stats in tiers:
+        started.add_metric(stats.labels, stats.started)
+        answered.add_metric(stats.labels, stats.answered)
+        in_flight.add_metric(stats.labels, stats.in_flight)
+        tokens.add_metric((*stats.labels, "input"), stats.tokens_in)
+        tokens.add_metric((*stats.labels, "output"), stats.tokens_out)
+        for kind, count in stats.errors.items():
+            errors.add_metric((*stats.labels, kind), count)
+        for outcome, count in stats.attempts.items():
+            attempts.add_metric((*stats.labels, outcome), count)
+    yield from (started, answered, errors, attempts, tokens, in_flight)
+
+
+def _histograms(tiers: list[TierStats]) -> Iterator[Metric]:
+    first = _histogram("time_to_first_token_seconds", "Streams: from the attempt's start to its first event")
+    inter = _histogram("inter_token_latency_seconds", "Streams: time between two events")
+    whole = _histogram("request_duration_seconds", "From the whole request to the last byte of its answer")
+    for stats in tiers:
+        first.add_metric(stats.labels, stats.first_token.buckets(), stats.first_token.sum_s)
+        inter.add_metric(stats.labels, stats.inter_token.buckets(), stats.inter_token.sum_s)
+        whole.add_metric(stats.labels, stats.duration.buckets(), stats.duration.sum_s)
+    yield from (first, inter, whole)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...]) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+
+
+def _histogram(name: str, text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"{_PREFIX}_{name}", text, labels=_TIER_LABELS)

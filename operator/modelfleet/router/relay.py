@@ -1,0 +1,340 @@
+"""A request's life, from the choice of its first tier to the last byte of its answer.
+
+    begin -> _attempt -> upstream_head -> upstream_body* -> upstream_end
+                 ^             |               |
+                 +--- _retry --+---------------+     only while the client has not got a byte
+
+A whole answer is held until it is complete and then sent at once, so an engine that dies in the middle of one costs
+an attempt and not the request.  A stream is committed with its first event: from then on a break is shown as a
+break (an error event, no [DONE], connection cut), never as an end, and never mended with bytes of another engine.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelfleet.route import answer, choose, refusal
+from modelfleet.route.call import Call
+from modelfleet.route.refusal import Refusal
+from modelfleet.route.sse import EventScan
+from modelfleet.router.fleet import Line, Step
+from modelfleet.router.headers import answer_fields, forwarded
+from modelfleet.router.server import Client, Request
+from modelfleet.router.upstream import Headers, Upstream
+
+HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
+# Longest silence inside a stream.  A llama.cpp that is stopped keeps its connections open and says nothing more.
+SILENCE_S_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What an exchange needs of the world."""
+
+    loop: asyncio.AbstractEventLoop
+    spin: Callable[[], float]  # uniform in [0, 1): where to enter
+    turn: Callable[[], int]  # counts up: who wins a tie
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_attempt_s",
+        "_body",
+        "_call",
+        "_client",
+        "_committed",
+        "_count",
+        "_deadline_s",
+        "_entry",
+        "_fields",
+        "_first_try",
+        "_forwarded",
+        "_held",
+        "_held_bytes",
+        "_last_byte_s",
+        "_length_known",
+        "_line",
+        "_loop",
+        "_order",
+        "_outcomes",
+        "_passing",
+        "_plan",
+        "_replica",
+        "_request",
+        "_scan",
+        "_slow",
+        "_start_s",
+        "_status",
+        "_step",
+        "_timer",
+        "_upstream",
+    )  # fmt: skip
+
+    def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
+        self._client = client
+        self._request = request
+        self._call = call
+        self._line = line
+        self._loop = shell.loop
+        self._start_s = shell.loop.time()
+        self._deadline_s = self._start_s + line.route.deadline_s
+        self._order = line.orders[choose.entry(line.bounds, shell.spin())]
+        self._plan = choose.attempts(self._order, turn=shell.turn())
+        self._forwarded = forwarded(request.headers)
+        self._outcomes: set[str] = set()
+        self._count = 0
+        self._committed = False
+        self._slow = False
+        self._upstream: Upstream | None = None
+
+    def begin(self) -> None:
+        entry = self._order[0]
+        self._entry = entry.stats
+        self._entry.started += 1
+        self._client.patron = self
+        self._timer: asyncio.TimerHandle | None = None
+        self._attempt()
+
+    def _attempt(self) -> None:
+        """Ask the next replica, or say that there is none left."""
+        target = next(self._plan, None)
+        if target is None:
+            self._give_up(_verdict(self._outcomes))
+            return
+        index, self._replica = target
+        step = self._step = self._order[index]
+        self._count += 1
+        self._attempt_s = self._last_byte_s = self._loop.time()
+        self._first_try = True
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._scan: EventScan | None = None
+        self._passing = False
+        step.stats.in_flight += 1
+        self._replica.in_flight += 1
+        self._arm(self._attempt_s)
+        self._upstream = self._replica.send(self, self._upstream_request(step))
+
+    def _upstream_request(self, step: Step) -> bytes:
+        body = self._call.encoded(step.route.served_name)
+        return b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
+            step.path_prefix,
+            self._request.path[len(b"/v1") :],
+            step.head,
+            self._forwarded,
+            len(body),
+            body,
+        )
+
+    # What the engine tells.
+
+    def upstream_head(self, status: int, headers: Headers, *, length_known: bool) -> None:
+        outcome = answer.failure(status)
+        fields, kind = answer_fields(headers)
+        self._status = status
+        self._length_known = length_known
+        if outcome is None and status <= answer.HTTP_OK_MAX:
+            if kind == b"text/event-stream" and self._call.stream:
+                self._scan = EventScan(keep_usage=self._call.wants_usage)
+            elif kind != b"application/json":
+                outcome = "NotAnAnswer"
+        if outcome is not None:
+            self._retry(outcome)
+            return
+        self._fields = b"%bx-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (
+            fields,
+            self._step.route.name.encode(),
+            self._count,
+        )
+
+    def upstream_body(self, data: bytes) -> None:
+        if self._scan is not None:
+            self._relay_events(self._scan, data)
+        elif self._passing:
+            self._last_byte_s = self._loop.time()
+            self._client.write(data)
+        else:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BYTES_MAX:
+                self._pass_on()
+
+    def _relay_events(self, scan: EventScan, data: bytes) -> None:
+        before = scan.events
+        out = scan.feed(data)
+        now_s = self._loop.time()
+        fresh = scan.events - before
+        if not self._committed:
+            if scan.events == 0 and scan.broken is None:
+                self._held.append(out)  # comments do not commit to this tier
+                return
+            if scan.events == 0:
+                self._retry(scan.broken or "Reset")
+                return
+            self._committed = True
+            self._step.stats.first_token.observe(now_s - self._attempt_s)
+            self._client.begin(self._status, self._fields, length=None)
+            out = b"".join((*self._held, out))
+        elif fresh and not self._slow:
+            self._step.stats.inter_token.observe((now_s - self._last_byte_s) / fresh, fresh)
+        self._last_byte_s = now_s
+        if out:
+            self._client.write(out)
+        if scan.broken is not None:
+            self._break(scan.broken, refusal.BROKEN)
+
+    def _pass_on(self) -> None:
+        """The answer is too large to hold: from here on it is relayed as it comes."""
+        self._committed = self._passing = True
+        self._client.begin(self._status, self._fields, length=None)
+        self._client.write(b"".join(self._held))
+        self._held = []
+
+    def upstream_end(self) -> None:
+        scan = self._scan
+        stats = self._step.stats
+        if scan is not None:
+            if not scan.done:
+                self.upstream_lost("Truncated", stale=False)
+                return
+            used = scan.usage or (0, scan.events)
+            if not self._committed:  # no event but [DONE]
+                self._committed = True
+                self._client.begin(self._status, self._fields, length=None)
+                self._client.write(b"".join(self._held))
+        elif self._passing:
+            used = (0, 0)
+        else:
+            body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            if self._status <= answer.HTTP_OK_MAX:
+                outcome = answer.fault(body, length_known=self._length_known)
+                if outcome is not None:
+                    self._retry(outcome)
+                    return
+            used = answer.usage(body)
+            self._client.begin(self._status, self._fields, length=len(body))
+            self._client.write(body)
+        stats.tokens_in += used[0]
+        stats.tokens_out += used[1]
+        stats.answered += 1
+        stats.duration.observe(self._loop.time() - self._start_s)
+        self._leave("Answered")
+        self._disarm()
+        self._client.finish()
+
+    def upstream_lost(self, outcome: str, *, stale: bool) -> None:
+        if self._committed:
+            self._break(outcome, refusal.BROKEN)
+        elif stale and self._first_try:
+            # The engine closed a kept-alive connection just as we used it: no fault of anybody's, so free of charge.
+            self._first_try = False
+            self._upstream = self._replica.send(self, self._upstream_request(self._step), fresh=True)
+        else:
+            self._retry(outcome)
+
+    # What the client tells.
+
+    def client_gone(self) -> None:
+        self._disarm()
+        if self._upstream is not None:
+            upstream = self._upstream
+            self._leave("Cancelled")
+            upstream.abort()
+
+    def client_slow(self) -> None:
+        self._slow = True
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def client_ready(self) -> None:
+        self._slow = False
+        self._last_byte_s = self._loop.time()
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    # How it ends otherwise.
+
+    def _retry(self, outcome: str) -> None:
+        """The attempt failed and the client has seen nothing of it."""
+        upstream = self._upstream
+        self._leave(outcome)
+        if upstream is not None:
+            upstream.detach()
+        self._attempt()
+
+    def _break(self, outcome: str, refused: Refusal) -> None:
+        """The answer broke off after its first byte."""
+        upstream = self._upstream
+        self._leave(outcome)
+        if upstream is not None:
+            upstream.abort()
+        self._disarm()
+        self._entry.errors["Broken"] += 1
+        if self._scan is not None:
+            self._client.write(b"data: %b\n\n" % refused.body())
+        self._client.cut()
+
+    def _give_up(self, refused: Refusal) -> None:
+        self._disarm()
+        self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
+        self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._count)
+
+    def _leave(self, outcome: str) -> None:
+        """The attempt under way is over."""
+        stats = self._step.stats
+        stats.in_flight -= 1
+        stats.attempts[outcome] += 1
+        self._replica.in_flight -= 1
+        self._upstream = None
+        self._outcomes.add(outcome)
+
+    def _arm(self, now_s: float) -> None:
+        """One timer per exchange, moved lazily: it looks at the limits when it fires, not at every byte."""
+        self._disarm()
+        due_s = min(self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
+        self._timer = self._loop.call_at(due_s, self._tick)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        now_s = self._loop.time()
+        late = now_s >= self._deadline_s
+        if not late and now_s < self._attempt_due_s():
+            self._arm(now_s)
+        elif self._committed:
+            self._break("Deadline" if late else "Silence", refusal.DEADLINE if late else refusal.BROKEN)
+        else:
+            upstream = self._upstream
+            self._leave("Deadline" if late else "Timeout")
+            if upstream is not None:
+                upstream.abort()
+            if late:
+                self._give_up(refusal.DEADLINE)
+            else:
+                self._attempt()
+
+    def _attempt_due_s(self) -> float:
+        """When the engine must have said something.
+
+        A whole answer must be complete, and a stream have begun, `timeout_s` after the attempt started; after that a
+        stream may be silent for so long, but not beyond SILENCE_S_MAX.  A client that reads slowly holds the engine
+        back, which is not the engine's silence.
+        """
+        if not self._committed:
+            return self._attempt_s + self._step.route.timeout_s
+        if self._slow:
+            return self._deadline_s
+        return self._last_byte_s + min(self._step.route.timeout_s, SILENCE_S_MAX)
+
+
+def _verdict(outcomes: set[str]) -> Refusal:
+    """What to tell a client that nobody could serve."""
+    if outcomes == {"RateLimited"}:
+        return refusal.RATE_LIMITED
+    if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
+        return refusal.TIMEOUT
+    return refusal.UNAVAILABLE

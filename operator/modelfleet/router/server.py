@@ -1,0 +1,393 @@
+"""The clients' side: HTTP/1.1 in, one request at a time per connection, answers out.
+
+It accepts or refuses a message by its form alone and knows nothing of models.  Reading goes on while an answer is
+under way, because that is how a client that left is noticed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+from modelfleet.route import refusal
+from modelfleet.route.refusal import Refusal
+
+HEAD_BYTES_MAX = 32 * 1024
+HEADERS_MAX = 100
+HEAD_S_MAX = 10.0  # from a request's first byte to the end of its headers
+BODY_S_MAX = 60.0  # from there to the end of its body
+IDLE_S_MAX = 120.0  # between two requests; longer than what usual load balancers keep
+LINGER_S = 2.0  # a refused client may still be sending; closing at once would lose the answer on its way
+PIPELINE_MAX = 16
+WRITE_BUFFER_HIGH_BYTES = 64 * 1024
+
+_REASONS = {
+    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    413: b"Content Too Large", 422: b"Unprocessable Content", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout",
+}  # fmt: skip
+_NEVER_S = float("inf")
+
+
+class Request:
+    """One whole request.  Header names are in lower case."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "version")
+
+    def __init__(self, method: bytes, path: bytes, version: str) -> None:
+        self.method = method
+        self.path = path
+        self.version = version  # 1.0 or 1.1
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.keep_alive = False
+
+
+class Patron(Protocol):
+    """Who answers a request and wants to know how its client fares."""
+
+    def client_gone(self) -> None: ...
+    def client_slow(self) -> None: ...
+    def client_ready(self) -> None: ...
+
+
+class Server:
+    """What all connections of one listening port share."""
+
+    def __init__(
+        self,
+        on_request: Callable[["Client", Request], None],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        body_bytes_max: Callable[[], int],
+        on_refused: Callable[[Refusal], None],
+    ) -> None:
+        self.on_request = on_request
+        self.on_refused = on_refused
+        self.body_bytes_max = body_bytes_max
+        self.loop = loop
+        self.draining = False  # answers carry `Connection: close`
+        self.clients: set[Client] = set()
+
+    def connection(self) -> "Client":
+        return Client(self)
+
+    def sweep(self, now_s: float) -> None:
+        """Close connections that were too slow or idle for too long."""
+        for client in [client for client in self.clients if client.expires_s < now_s]:
+            client.expire()
+
+    def close_idle(self, *, idle_since_s: float) -> None:
+        """While draining: close connections that wait for a request since `idle_since_s` or longer."""
+        for client in [client for client in self.clients if client.idle_since_s <= idle_since_s]:
+            client.close()
+
+
+class Client(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_chunked",
+        "_current",
+        "_head_bytes",
+        "_head_done",
+        "_header_count",
+        "_hosts",
+        "_parser",
+        "_pending_head",
+        "_queue",
+        "_refused",
+        "_request",
+        "_server",
+        "_transport",
+        "_url",
+        "expires_s",
+        "idle_since_s",
+        "patron",
+    )  # fmt: skip
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Request] = deque()
+        self._current: Request | None = None  # being answered
+        self._refused = False
+        self._head_done = True
+        self._pending_head = b""
+        self.patron: Patron | None = None
+
+    # What the one who answers does.
+
+    def begin(self, status: int, fields: bytes, *, length: int | None) -> None:
+        """Say how the answer starts; it leaves with the first bytes.  `fields`: header lines, each ended by CRLF."""
+        current = cast("Request", self._current)
+        self._chunked = length is None and current.version == "1.1"
+        if self._server.draining or (length is None and not self._chunked):
+            current.keep_alive = False
+        line = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b"Answer"), fields)
+        if length is not None:
+            line += b"content-length: %d\r\n" % length
+        elif self._chunked:
+            line += b"transfer-encoding: chunked\r\n"
+        if not current.keep_alive:
+            line += b"connection: close\r\n"
+        elif current.version == "1.0":
+            line += b"connection: keep-alive\r\n"
+        self._pending_head = line + b"\r\n"
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._pending_head:
+            data = self._pending_head + data
+            self._pending_head = b""
+        self._transport.write(data)
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        rest = self._pending_head + (b"0\r\n\r\n" if self._chunked else b"")
+        self._pending_head = b""
+        if rest:
+            self._transport.write(rest)
+        self._next()
+
+    def reply(
+        self, status: int, body: bytes, fields: bytes = b"", *, content_type: bytes = b"application/json"
+    ) -> None:
+        """A whole answer at once."""
+        self.begin(status, b"content-type: %b\r\n%b" % (content_type, fields), length=len(body))
+        self.write(body)
+        self._next()
+
+    def refuse(self, refused: Refusal, fields: bytes = b"") -> None:
+        """A whole error answer at once."""
+        self._server.on_refused(refused)
+        if refused.retry_after_s is not None:
+            fields += b"retry-after: %d\r\n" % refused.retry_after_s
+        self.reply(refused.status, refused.body(), fields)
+
+    def cut(self) -> None:
+        """End the connection in a way that no client takes for a complete answer."""
+        self.patron = None
+        self._queue.clear()
+        self._transport.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def expire(self) -> None:
+        """Too slow, or idle for too long."""
+        if self._request is not None and not self._refused:
+            self._refuse_message(refusal.TOO_SLOW)
+        else:
+            self._transport.abort()
+
+    def _next(self) -> None:
+        current = cast("Request", self._current)
+        self.patron = None
+        self._current = None
+        if not current.keep_alive:
+            self._refused = True  # whatever else it sends is not for us
+            self._linger()
+        elif self._queue:
+            self._server.loop.call_soon(self._serve_queued)
+        else:
+            self._idle()
+
+    def _serve_queued(self) -> None:
+        if self._queue and self._current is None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._serve(self._queue.popleft())
+
+    def _serve(self, request: Request) -> None:
+        self._current = request
+        self.expires_s = _NEVER_S
+        self.idle_since_s = _NEVER_S
+        self._server.on_request(self, request)
+
+    def _idle(self) -> None:
+        self.idle_since_s = self._server.loop.time()
+        self.expires_s = self.idle_since_s + IDLE_S_MAX
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES)
+        self._server.clients.add(self)
+        self._request: Request | None = None
+        self._idle()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse_message(refusal.MALFORMED)
+            return
+        if not self._head_done and not self._refused:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse_message(refusal.HEAD_TOO_LARGE)
+
+    def eof_received(self) -> None:
+        """A client that closes its half before it has its answer has left: HTTP clients do not half-close."""
+        patron, self.patron = self.patron, None
+        if patron is not None:
+            patron.client_gone()
+            self._transport.abort()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._server.clients.discard(self)
+        self._refused = True
+        self._queue.clear()
+        patron, self.patron = self.patron, None
+        if patron is not None:
+            patron.client_gone()
+
+    def pause_writing(self) -> None:
+        if self.patron is not None:
+            self.patron.client_slow()
+
+    def resume_writing(self) -> None:
+        if self.patron is not None:
+            self.patron.client_ready()
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        self._head_done = False
+        self._head_bytes = 0
+        self._header_count = 0
+        self._hosts = 0
+        self._url = b""
+        self._request = Request(b"", b"", "")
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self.idle_since_s = _NEVER_S
+        if self._current is None:
+            self.expires_s = self._server.loop.time() + HEAD_S_MAX
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done or self._refused:
+            return  # a trailer
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value)
+        if self._header_count > HEADERS_MAX or self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse_message(refusal.HEAD_TOO_LARGE)
+            return
+        cast("Request", self._request).headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        if self._refused or request is None:
+            return
+        self._head_done = True
+        request.method = self._parser.get_method()
+        request.version = self._parser.get_http_version()
+        request.path = _path(self._url)
+        fault = self._head_fault(request)
+        if fault is not None:
+            self._refuse_message(fault)
+        elif self._current is None:
+            self.expires_s = self._server.loop.time() + BODY_S_MAX
+
+    def _head_fault(self, request: Request) -> Refusal | None:
+        hosts = 0
+        for name, value in request.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                if int(value) > self._server.body_bytes_max():
+                    return refusal.body_too_large(self._server.body_bytes_max())
+            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                return refusal.MALFORMED  # a coding that we would have to undo to know where the body ends
+            elif name == b"expect" and value.lower() == b"100-continue" and self._current is None:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.version not in {"1.0", "1.1"} or hosts > 1 or (hosts == 0 and request.version == "1.1"):
+            return refusal.MALFORMED
+        return None
+
+    def on_body(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._body_bytes += len(data)
+        if self._body_bytes > self._server.body_bytes_max():
+            self._refuse_message(refusal.body_too_large(self._server.body_bytes_max()))
+            return
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        request = self._request
+        if self._refused or request is None or self._parser.should_upgrade():
+            return
+        # The parser forgets its flags after this call, so this is the only place to ask.
+        request.keep_alive = self._parser.should_keep_alive()
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._request = None
+        self._body = []
+        if self._current is None and not self._queue:
+            self._serve(request)
+        elif len(self._queue) < PIPELINE_MAX:
+            self._queue.append(request)
+            self._transport.pause_reading()
+        else:
+            self.cut()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 as if no upgrade had been offered, as RFC 9110 allows; Java's client always offers one."""
+        request = self._request
+        if request is None or self._refused or request.method == b"CONNECT":
+            self._refuse_message(refusal.MALFORMED)
+            return
+        dropped = {b"upgrade", b"connection", b"http2-settings"}
+        lines = [b"%b %b HTTP/1.1" % (request.method, self._url)]
+        lines += [b"%b: %b" % field for field in request.headers if field[0] not in dropped]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _refuse_message(self, refused: Refusal) -> None:
+        """The message cannot be served, and what follows it cannot be trusted: answer and close."""
+        if self._refused:
+            return
+        self._refused = True
+        if self._current is not None:
+            # An earlier request is still being answered; an answer for this one would be taken for its.
+            patron, self.patron = self.patron, None
+            if patron is not None:
+                patron.client_gone()
+            self._transport.close()
+            return
+        request = Request(b"", b"", "1.1")
+        self._request = self._current = request
+        self.refuse(refused)
+
+    def _linger(self) -> None:
+        """Close when the client had time to read the answer, though bytes of its may still be on their way."""
+        self.idle_since_s = _NEVER_S
+        self.expires_s = self._server.loop.time() + LINGER_S
+        if self._request is None:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
+
+def _path(target: bytes) -> bytes:
+    """Path of a request target, in origin or absolute form, without its query."""
+    path = target.partition(b"?")[0]
+    if path.startswith((b"http://", b"https://")):
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path

@@ -1,0 +1,88 @@
+"""The router's paths: which request becomes an exchange, and which is answered here."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from itertools import count
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from modelfleet.route import call, refusal
+from modelfleet.route.refusal import Refusal, Refused
+from modelfleet.router.relay import Exchange, Shell
+from modelfleet.router.server import Client, Request
+from modelfleet.router.state import State
+
+_COMPLETIONS = frozenset({b"/v1/chat/completions", b"/v1/completions"})
+
+
+class Service:
+    """Serves clients from the state's fleet."""
+
+    def __init__(
+        self, state: State, *, loop: asyncio.AbstractEventLoop, spin: Callable[[], float] = random.random
+    ) -> None:
+        self._state = state
+        self._shell = Shell(loop=loop, spin=spin, turn=count().__next__)
+
+    def on_request(self, client: Client, request: Request) -> None:
+        path = request.path
+        if path in _COMPLETIONS:
+            if request.method == b"POST":
+                self._complete(client, request)
+            else:
+                client.refuse(refusal.wrong_method("POST"), b"allow: POST\r\n")
+        elif path == b"/v1/models":
+            if request.method == b"GET":
+                client.reply(200, self._state.fleet.models)
+            else:
+                client.refuse(refusal.wrong_method("GET"), b"allow: GET\r\n")
+        else:
+            probe(self._state, client, request)
+
+    def _complete(self, client: Client, request: Request) -> None:
+        fleet = self._state.fleet
+        try:
+            asked = call.parse(request.body)
+        except Refused as err:
+            client.refuse(err.refusal)
+            return
+        line = fleet.lines.get(asked.model)
+        if line is None:
+            client.refuse(refusal.unknown_model(asked.model, list(fleet.lines)))
+        elif len(request.body) > line.route.max_body_bytes:
+            client.refuse(refusal.body_too_large(line.route.max_body_bytes))
+        else:
+            Exchange(client, request, asked, line, self._shell).begin()
+
+    def on_refused(self, refused: Refusal) -> None:
+        self._state.metrics.refused[str(refused.status)] += 1
+
+    def body_bytes_max(self) -> int:
+        return self._state.fleet.body_bytes_max
+
+
+def probe(state: State, client: Client, request: Request) -> None:
+    """/healthz: the process turns.  /readyz: it has a table and is not on its way out."""
+    if request.path == b"/healthz" and request.method == b"GET":
+        client.reply(200, b'{"status":"ok"}')
+    elif request.path == b"/readyz" and request.method == b"GET":
+        reason = state.unready_reason()
+        client.reply(503 if reason else 200, b'{"status":"%b"}' % (reason or "ok").encode())
+    else:
+        client.refuse(refusal.NO_SUCH_PATH)
+
+
+class Insight:
+    """The paths of the metrics port."""
+
+    def __init__(self, state: State, registry: CollectorRegistry) -> None:
+        self._state = state
+        self._registry = registry
+
+    def on_request(self, client: Client, request: Request) -> None:
+        if request.path == b"/metrics" and request.method == b"GET":
+            client.reply(200, generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST.encode())
+        else:
+            probe(self._state, client, request)

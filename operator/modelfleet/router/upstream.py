@@ -1,0 +1,251 @@
+"""The engines' side: one replica with its kept-alive connections, one HTTP answer at a time on each.
+
+A connection only finds the status, the body's bytes and the end of an answer; what they mean is its taker's matter.
+"""
+
+import asyncio
+import ssl
+from typing import Protocol, cast
+
+import httptools
+
+CONNECT_TIMEOUT_S = 1.0  # inside the cluster; a pod whose address is gone swallows packets silently
+CONNECT_TIMEOUT_TLS_S = 5.0  # to a public API: name, route and handshake
+IDLE_MAX = 256  # kept-alive connections per replica
+# A llama.cpp server keeps a thread per open connection, so idle ones are given back quickly.
+IDLE_S_MAX = 1.0
+HEAD_BYTES_MAX = 64 * 1024
+
+Headers = list[tuple[bytes, bytes]]  # names in lower case
+
+
+class Taker(Protocol):
+    """Who takes an answer.  Exactly one of `upstream_end` and `upstream_lost` comes last, unless it detaches."""
+
+    def upstream_head(self, status: int, headers: Headers, *, length_known: bool) -> None: ...
+    def upstream_body(self, data: bytes) -> None: ...
+    def upstream_end(self) -> None: ...
+    def upstream_lost(self, outcome: str, *, stale: bool) -> None: ...
+
+
+class Replica:
+    """One address that takes requests."""
+
+    __slots__ = ("_idle", "_loop", "_tls", "host", "in_flight", "port")
+
+    def __init__(
+        self, host: str, port: int, *, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.in_flight = 0  # counted by the exchanges
+        self._loop = loop
+        self._tls = tls
+        self._idle: list[Upstream] = []
+
+    def send(self, taker: Taker, request: bytes, *, fresh: bool = False) -> "Upstream":
+        """Send `request` on a kept-alive connection, or on a new one."""
+        idle = self._idle
+        while idle and not fresh:
+            connection = idle.pop()
+            if connection.usable(self._loop.time()):
+                connection.assign(taker, request)
+                return connection
+            connection.abort()
+        connection = Upstream(self)
+        connection.assign(taker, request)
+        connection.connecting = self._loop.create_task(self._connect(connection))
+        return connection
+
+    async def _connect(self, connection: "Upstream") -> None:
+        limit_s = CONNECT_TIMEOUT_S if self._tls is None else CONNECT_TIMEOUT_TLS_S
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._loop.create_connection(
+                    lambda: connection,
+                    self.host,
+                    self.port,
+                    ssl=self._tls,
+                    server_hostname=self.host if self._tls else None,
+                )
+        except TimeoutError:
+            connection.lost("ConnectTimeout")
+        except ssl.SSLError:
+            connection.lost("TLS")
+        except (OSError, UnicodeError):  # the latter: a host that is no name at all
+            connection.lost("Refused")
+
+    def keep(self, connection: "Upstream") -> None:
+        """Keep a connection whose answer is complete."""
+        if len(self._idle) < IDLE_MAX:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def forget(self, connection: "Upstream") -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def sweep(self, now_s: float) -> None:
+        """Close what was idle for too long."""
+        for connection in [idle for idle in self._idle if not idle.usable(now_s)]:
+            self._idle.remove(connection)
+            connection.abort()
+
+    def close(self) -> None:
+        """The replica left the table: idle connections go now, busy ones when their answer is complete."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a replica."""
+
+    __slots__ = (
+        "_answers", "_complete", "_got_bytes", "_head", "_head_bytes", "_headers", "_idle_since_s", "_keep",
+        "_length_known", "_parser", "_replica", "_request", "_taker", "_transport", "connecting",
+    )  # fmt: skip
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._taker: Taker | None = None
+        self._answers = 0  # complete ones on this connection
+        self._idle_since_s = 0.0
+        self.connecting: asyncio.Task[None] | None = None
+
+    # What the exchange does with it.
+
+    def assign(self, taker: Taker, request: bytes) -> None:
+        self._taker = taker
+        self._request = request
+        self._got_bytes = False
+        self._head = False
+        self._complete = False
+        self._head_bytes = 0
+        if self._transport is not None:
+            self._transport.write(request)
+
+    def usable(self, now_s: float) -> bool:
+        transport = self._transport
+        return (
+            transport is not None and not transport.is_closing() and now_s - self._idle_since_s <= IDLE_S_MAX
+        )
+
+    def abort(self) -> None:
+        """Let the engine know at once that nobody waits: it frees the slot when the connection ends."""
+        self._taker = None
+        if self._transport is not None:
+            self._transport.abort()
+        elif self.connecting is not None:
+            self.connecting.cancel()
+
+    def detach(self) -> None:
+        """Nobody is interested in the rest of this answer.  If it is not here yet the connection is closed."""
+        self._taker = None
+
+    def pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def lost(self, outcome: str) -> None:
+        """There will be no more bytes."""
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            stale = self._answers > 0 and not self._got_bytes
+            taker.upstream_lost(outcome, stale=stale)
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.connecting = None
+        if self._taker is None:
+            self._transport.abort()
+        else:
+            self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._taker is None:  # bytes that nobody asked for
+            self._close()
+            return
+        self._got_bytes = True
+        if not self._head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.lost("BadHttp")
+            self._close()
+            return
+        if self._complete:
+            self._finish()
+        elif self._taker is None:
+            self._close()
+        elif not self._head and self._head_bytes > HEAD_BYTES_MAX:
+            self.lost("BadHttp")
+            self._close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._replica.forget(self)
+        taker = self._taker
+        if taker is not None and self._head and not self._length_known and exc is None:
+            self._taker = None
+            taker.upstream_end()  # its end is the end of the connection
+        else:
+            self.lost("Reset")
+        self._transport = None
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        self._headers: Headers = []
+        self._length_known = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head:
+            return  # a trailer
+        name = name.lower()
+        if name in {b"content-length", b"transfer-encoding"}:
+            self._length_known = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200 or self._taker is None:  # noqa: PLR2004 - an interim answer, the real one follows
+            return
+        self._head = True
+        self._taker.upstream_head(status, self._headers, length_known=self._length_known)
+
+    def on_body(self, data: bytes) -> None:
+        if self._taker is not None:
+            self._taker.upstream_body(data)
+
+    def on_message_complete(self) -> None:
+        # The parser forgets its flags after this call, so this is the only place to ask.
+        if self._head or self._taker is None:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive() and self._length_known
+
+    def _finish(self) -> None:
+        taker, self._taker = self._taker, None
+        self._answers += 1
+        self._request = b""
+        if self._keep and self._transport is not None and not self._transport.is_closing():
+            self._idle_since_s = self._replica._loop.time()  # noqa: SLF001 - two halves of one pool
+            self._replica.keep(self)
+        else:
+            self._close()
+        if taker is not None:
+            taker.upstream_end()
+
+    def _close(self) -> None:
+        self._taker = None
+        if self._transport is not None:
+            self._transport.abort()
