@@ -137,9 +137,12 @@ READINGS = st.one_of(
 BLIND = st.one_of(
     st.just(Missing()),
     st.builds(Sample, NUMBERS, age_s=st.floats(60.1, 1e5), complete=st.booleans()),
-    st.builds(Sample, NUMBERS, age_s=st.floats(0, 60), complete=st.just(False)),
+    st.builds(Sample, NUMBERS, age_s=st.floats(0, 60), complete=st.sampled_from([False])),
     st.builds(
-        Sample, st.sampled_from([math.nan, math.inf, -1.0]), age_s=st.floats(0, 60), complete=st.just(True)
+        Sample,
+        st.sampled_from([math.nan, math.inf, -1.0]),
+        age_s=st.floats(0, 60),
+        complete=st.sampled_from([True]),
     ),
 )
 WISHES = st.lists(st.builds(Wish, st.floats(0, NOW), st.integers(1, 12)), max_size=5).map(tuple)

@@ -1,0 +1,259 @@
+"""The capacity loop: observe the load, decide with `plan/`, act by writing the decision to status.
+
+One loop for the whole fleet on its own timer.  It writes no child: the structure loop applies what it decides.  A
+change of readiness does not wait for the timer: `kick()` has the weights decided again at once, on the numbers
+at hand.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from modelfleet import names
+from modelfleet.api.cascade import Cascade
+from modelfleet.api.meta import Manifest
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.control import capacity_status
+from modelfleet.control.capacity_memory import Memory, Store, weights_spec
+from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity_observe import Observed, snapshot
+from modelfleet.control.ports import Clock, Cluster, Events, Key, View
+from modelfleet.errors import ClusterError, MetricsError
+from modelfleet.plan.facts import facts
+from modelfleet.plan.fleet import Plan, plan
+from modelfleet.plan.load import NOTHING, FleetLoad
+from modelfleet.plan.rules import Verdict
+from modelfleet.plan.scale import remember_change, remember_wish
+from modelfleet.plan.snapshot import Change, FleetSnapshot, Name, Source, TierSnapshot, Wish
+from modelfleet.plan.weights import WeightsVerdict
+
+_LOG = structlog.get_logger("modelfleet.capacity")
+_WRITES_AT_ONCE = 8
+_KICK_GAP_S = 0.1  # a burst of readiness events is one pass
+_SILENT_AFTER = 2  # failed looks in a row: one lost look is not an outage
+
+
+class Metrics(Protocol):
+    """Where the load comes from."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is anybody to ask."""
+
+    async def load(self, percentiles: Collection[int]) -> FleetLoad:
+        """One look, with TTFT at these percentiles.  Raises MetricsError."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the loop reads and writes."""
+
+    view: View
+    cluster: Cluster
+    events: Events
+    clock: Clock
+    metrics: Metrics
+
+
+class CapacityLoop:
+    """Runs while this process leads.  `interval_s` is asked for before every wait, so it may change at any time."""
+
+    def __init__(
+        self, world: World, *, interval_s: Callable[[], float], instruments: CapacityMetrics
+    ) -> None:
+        self._world = world
+        self._interval_s = interval_s
+        self._instruments = instruments
+        self._store = Store(world.view, on_invalid=_log_invalid)
+        self._memory = Memory()
+        self._load = NOTHING
+        self._load_taken_s = 0.0
+        self._failures = 0
+        self._kicked = asyncio.Event()
+        self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    def kick(self) -> None:
+        """Readiness or a spec changed: decide the weights again now.  Call from the event loop's thread."""
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """Decide until cancelled.  Survives every error: a fleet without this loop neither grows nor sheds."""
+        due_s = 0.0
+        timer = asyncio.get_running_loop()
+        while True:
+            full = timer.time() >= due_s
+            try:
+                await (self.tick() if full else self.rebalance())
+            except Exception:  # noqa: BLE001  a bug in one pass must not end all passes
+                _LOG.exception("capacity pass failed")
+            if full:
+                due_s = timer.time() + self._interval_s()
+            await asyncio.sleep(_KICK_GAP_S)
+            await self._kick_or(due_s - timer.time())
+
+    async def tick(self) -> None:
+        """One full pass: ask for the load, then decide replicas and weights."""
+        fresh = await self._look()
+        self._instruments.forget_objects()
+        await self._pass(scale=fresh)
+        self._instruments.last_tick.set(self._world.clock.now_s())
+
+    async def rebalance(self) -> None:
+        """Weights alone, on the numbers of the last look.  Replicas only of tiers never seen before."""
+        await self._pass(scale=False)
+
+    async def _kick_or(self, timeout_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._kicked.wait(), max(0.0, timeout_s))
+        except TimeoutError:
+            return
+        self._kicked.clear()
+
+    async def _look(self) -> bool:
+        """Ask for the load.  False: too early to say whether this is an outage, so replicas are left alone."""
+        if not self._world.metrics.configured:
+            self._load, self._failures = NOTHING, 0
+            return True
+        try:
+            self._load = await self._world.metrics.load(self._percentiles())
+        except MetricsError as err:
+            self._failures += 1
+            self._instruments.query_errors.inc()
+            _LOG.warning("metrics lost", failures=self._failures, error=str(err))
+            return self._failures >= _SILENT_AFTER
+        self._failures = 0
+        self._load_taken_s = self._world.clock.now_s()
+        return True
+
+    def _percentiles(self) -> set[int]:
+        scaled = (tier.spec.scaling for tier in self._store.tiers().values())
+        return {m.percentile for scaling in scaled if scaling for m in scaling.metrics if m.type == "TTFT"}
+
+    def _source(self) -> Source:
+        if not self._world.metrics.configured:
+            return "Unset"
+        return "Silent" if self._failures else "Answers"
+
+    async def _pass(self, *, scale: bool) -> None:
+        seen = Observed(
+            now_s=self._world.clock.now_s(),
+            tiers=self._store.tiers(),
+            cascades=self._store.cascades(),
+            load=self._load,
+            load_taken_s=self._load_taken_s,
+            source=self._source(),
+        )
+        self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
+        known = frozenset(self._memory.tiers)
+        fleet = snapshot(seen, self._world.view, self._memory)
+        decided = plan(fleet)
+        # Weights first: a request that starts at a dead tier hurts now, a replica takes a while anyway.
+        await self._each(
+            self._weigh(name, cascade, fleet, decided, seen) for name, cascade in seen.cascades.items()
+        )
+        await self._each(
+            self._scale(name, tier, fleet, decided)
+            for name, tier in seen.tiers.items()
+            if scale or name not in known
+        )
+        for name, load in seen.load.tiers.items():
+            if name in seen.tiers and load.age_s is not None:
+                age_s = load.age_s + seen.now_s - seen.load_taken_s
+                self._instruments.metrics_age.labels(*name).set(age_s)
+
+    async def _each(self, acts: Iterable[Awaitable[None]]) -> None:
+        await asyncio.gather(*acts)
+
+    async def _scale(self, name: Name, tier: ModelTier, fleet: FleetSnapshot, decided: Plan) -> None:
+        """Write one tier's verdict.  What was not stored has not happened: the next tick decides again."""
+        verdict, snap = decided.tiers.get(name), fleet.tiers.get(name)
+        before = snap.replicas if snap else 0
+        told = facts(snap) if snap else ""
+        wanted = capacity_status.tier_status(tier, verdict, before=before, facts=told, now_s=fleet.now_s)
+        if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
+            return
+        self._remember_tier(name, snap, verdict, fleet.now_s)
+        self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
+        self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
+        by = verdict.replicas - before
+        direction = "up" if by > 0 else "down" if by < 0 else "none"
+        self._instruments.scale_decisions.labels(*name, direction, verdict.reason).inc()
+        if by:
+            _LOG.info(
+                "scaled", tier="/".join(name), before=before, after=verdict.replicas, reason=verdict.reason
+            )
+            message = f"{before} -> {verdict.replicas}: {verdict.reason}: {verdict.message} ({told})"
+            await self._tell(
+                Key("ModelTier", *name), reason="ScaledUp" if by > 0 else "ScaledDown", message=message
+            )
+
+    def _remember_tier(self, name: Name, snap: TierSnapshot, verdict: Verdict, now_s: float) -> None:
+        past, memory_s = self._memory.tiers[name], snap.behavior.memory_s
+        past.wishes = remember_wish(past.wishes, Wish(now_s, verdict.wish), memory_s=memory_s)
+        change = Change(now_s, verdict.replicas - snap.replicas)
+        past.changes = remember_change(past.changes, change, memory_s=memory_s)
+
+    async def _weigh(
+        self, name: Name, cascade: Cascade, fleet: FleetSnapshot, decided: Plan, seen: Observed
+    ) -> None:
+        """Write one Cascade's verdict."""
+        verdict, before = decided.cascades[name], fleet.cascades[name].weights
+        asked = seen.source == "Answers"
+        wanted = capacity_status.cascade_status(
+            cascade,
+            verdict,
+            before=before,
+            started=seen.load.started.get(name, {}) if asked else None,
+            answered=seen.load.answered.get(name, {}) if asked else None,
+            now_s=fleet.now_s,
+        )
+        if not await self._write(Key("Cascade", *name), cascade, wanted):
+            return
+        self._remember_cascade(name, cascade, verdict, fleet.now_s)
+        for step, weight in verdict.weights.items():
+            self._instruments.weight_permille.labels(*name, step).set(weight)
+        if before is None or dict(before) != dict(verdict.weights):
+            moves = capacity_status.moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
+            self._instruments.weight_changes.labels(*name, verdict.reason).inc()
+            _LOG.info("weights changed", cascade="/".join(name), reason=verdict.reason, moves=moves)
+            message = f"{moves}: {verdict.reason}: {verdict.message}"
+            await self._tell(Key("Cascade", *name), reason="WeightsChanged", message=message)
+
+    def _remember_cascade(self, name: Name, cascade: Cascade, verdict: WeightsVerdict, now_s: float) -> None:
+        past = self._memory.cascades[name]
+        past.out = verdict.out
+        past.weights_spec = weights_spec(cascade.spec)
+        if verdict.stepped:
+            past.stepped_at_s = now_s
+
+    async def _write(self, key: Key, thing: ModelTier | Cascade, wanted: Manifest) -> bool:
+        """Store the status where it differs.  False: it could not be stored."""
+        if not capacity_status.changed(wanted, thing):
+            return True
+        try:
+            async with self._writing:
+                stored = await self._world.cluster.apply_status(
+                    key, wanted, manager=names.FIELD_MANAGER_CAPACITY
+                )
+        except ClusterError as err:
+            _LOG.warning("status not written", object="/".join(key), error=str(err))
+            return False
+        self._store.wrote(key, stored)
+        return True
+
+    async def _tell(self, key: Key, *, reason: str, message: str) -> None:
+        """Post an Event; losing one is no reason to decide otherwise."""
+        regarding = self._store.manifest(key)
+        if regarding is None:
+            return
+        try:
+            await self._world.events.record(regarding, reason=reason, message=message)
+        except ClusterError as err:
+            _LOG.warning("event not posted", object="/".join(key), error=str(err))
+
+
+def _log_invalid(key: Key, err: ValueError) -> None:
+    _LOG.warning("object cannot be read", object="/".join(key), error=str(err))

@@ -1,0 +1,59 @@
+"""What the capacity loop shows of itself, as Prometheus metrics.  Times in seconds."""
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+_TIER = ("fleet_namespace", "model_tier")
+_STEP = ("fleet_namespace", "cascade", "tier")
+
+
+class CapacityMetrics:
+    """The instruments; one set per registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        prefix = "modelfleet_operator_"
+        self.desired_replicas = Gauge(
+            f"{prefix}desired_replicas", "Replicas wanted.", _TIER, registry=registry
+        )
+        self.ready_replicas = Gauge(
+            f"{prefix}ready_replicas", "Replicas that answer.", _TIER, registry=registry
+        )
+        self.scale_decisions = Counter(
+            f"{prefix}scale_decisions",
+            "Decisions about replicas, one per tier and tick.",
+            (*_TIER, "direction", "reason"),
+            registry=registry,
+        )
+        self.weight_permille = Gauge(
+            f"{prefix}weight_permille", "Share of requests that start at a tier.", _STEP, registry=registry
+        )
+        self.weight_changes = Counter(
+            f"{prefix}weight_changes",
+            "Changes of entry weights.",
+            ("fleet_namespace", "cascade", "reason"),
+            registry=registry,
+        )
+        self.metrics_age = Gauge(
+            f"{prefix}metrics_age_seconds", "Age of a tier's oldest sample.", _TIER, registry=registry
+        )
+        self.query_duration = Histogram(
+            f"{prefix}prometheus_query_duration_seconds",
+            "Time one query took.",
+            ("query",),
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
+        self.query_errors = Counter(
+            f"{prefix}prometheus_query_errors", "Looks at Prometheus that failed.", registry=registry
+        )
+        self.last_tick = Gauge(
+            f"{prefix}last_tick_timestamp_seconds", "When the capacity loop last decided.", registry=registry
+        )
+
+    def observe_query(self, query: str, duration_s: float) -> None:
+        """For the adapter."""
+        self.query_duration.labels(query).observe(duration_s)
+
+    def forget_objects(self) -> None:
+        """Start the per-object gauges again, so that what was deleted does not stay for ever."""
+        for gauge in (self.desired_replicas, self.ready_replicas, self.weight_permille, self.metrics_age):
+            gauge.clear()

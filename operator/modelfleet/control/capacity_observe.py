@@ -1,0 +1,285 @@
+"""From the watches' view and the metrics store's numbers to the planner's snapshot: observes, decides nothing."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from modelfleet import names
+from modelfleet.api.cascade import Cascade, initial_weights
+from modelfleet.api.meta import Condition, Manifest, seconds
+from modelfleet.api.model_tier import ModelTier, ScalingMetric
+from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
+from modelfleet.control.ports import Key, View
+from modelfleet.plan.behavior import behavior
+from modelfleet.plan.load import FleetLoad, TierLoad
+from modelfleet.plan.snapshot import (
+    CascadeSnapshot,
+    FleetSnapshot,
+    Idle,
+    Missing,
+    Name,
+    Pause,
+    Reading,
+    Sample,
+    Source,
+    Step,
+    Target,
+    TierSnapshot,
+    Wish,
+)
+
+STALE_AFTER_S = 60.0  # two lost scrapes at the longest interval that the queries' windows allow
+MEASURED_AFTER_S = 60.0  # the window of TTFT
+QUEUE_TARGET = 1.0  # waiting requests per replica that call a tier saturated, unless it sets a Queue target
+_PERMILLE = 10  # per percentage point
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The objects and numbers that one pass looks at."""
+
+    now_s: float
+    tiers: Mapping[Name, ModelTier]
+    cascades: Mapping[Name, Cascade]
+    load: FleetLoad
+    load_taken_s: float
+    source: Source
+
+
+class Pods:
+    """Ready times of the pods of tiers and routers, indexed once per pass."""
+
+    def __init__(self, view: View) -> None:
+        self._ready_since: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for pod in view.list("Pod"):
+            since = ready_since_s(pod)
+            labels = pod["metadata"].get("labels") or {}
+            for label in (names.LABEL_TIER, names.LABEL_ROUTER):
+                if since is not None and label in labels:
+                    self._ready_since[label, pod["metadata"].get("namespace", ""), labels[label]].append(
+                        since
+                    )
+
+    def of_tier(self, name: Name) -> Sequence[float]:
+        """When each ready pod of a tier became ready, seconds since the epoch."""
+        return self._ready_since.get((names.LABEL_TIER, name.namespace, names.tier_child(name.name)), ())
+
+    def of_router(self, namespace: str, router: str) -> Sequence[float]:
+        """The same of a router."""
+        return self._ready_since.get((names.LABEL_ROUTER, namespace, router), ())
+
+
+def ready_since_s(pod: Manifest) -> float | None:
+    """Since when a pod answers; None while it does not, or is on its way out."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return None
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return epoch_s(condition.get("lastTransitionTime"))
+    return None
+
+
+def epoch_s(timestamp: str | None) -> float:
+    """Seconds since the epoch of an RFC 3339 timestamp; 0, which is long ago, for none."""
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+
+
+def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
+    """The planner's picture.  Adds to memory what it lacks about objects seen for the first time."""
+    pods = Pods(view)
+    readings = _Readings(seen, pods)
+    return FleetSnapshot(
+        now_s=seen.now_s,
+        tiers={
+            name: _tier(name, tier, seen=seen, view=view, pods=pods, readings=readings, memory=memory)
+            for name, tier in seen.tiers.items()
+            if tier.spec.scaling is not None and tier.spec.external is None
+        },
+        cascades={
+            name: _cascade(name, cascade, seen=seen, pods=pods, readings=readings, memory=memory)
+            for name, cascade in seen.cascades.items()
+        },
+    )
+
+
+class _Readings:
+    """Numbers with their age and completeness."""
+
+    def __init__(self, seen: Observed, pods: Pods) -> None:
+        self._seen = seen
+        self._routers: dict[Name, set[str]] = defaultdict(set)  # tier -> routers that send to it
+        for name, cascade in seen.cascades.items():
+            router = names.router(name.name if cascade.spec.router.dedicated else None)
+            for step in cascade.spec.tiers:
+                self._routers[Name(name.namespace, step.tier_ref.name)].add(router)
+        self._pods = pods
+
+    def routed(self, tier: Name) -> bool:
+        return tier in self._routers
+
+    def in_flight(self, tier: Name) -> Reading:
+        load = self._load(tier)
+        return Missing() if load.in_flight is None else self._sample(tier, load.in_flight)
+
+    def ttft(self, tier: Name, percentile: int) -> Reading:
+        load = self._load(tier)
+        rate = load.first_tokens_per_s
+        if rate is None:
+            return Missing()
+        if rate == 0 and self._fresh(tier):
+            return Idle()
+        value = load.ttft_s.get(percentile, math.nan)
+        return Missing() if math.isnan(value) else self._sample(tier, value)
+
+    def _fresh(self, tier: Name) -> bool:
+        sample = self._sample(tier, 0.0)
+        return sample.complete and 0 <= sample.age_s <= STALE_AFTER_S
+
+    def _sample(self, tier: Name, value: float) -> Sample:
+        load = self._load(tier)
+        expected = sum(len(self._pods.of_router(tier.namespace, router)) for router in self._routers[tier])
+        age_s = math.inf if load.age_s is None else load.age_s + self._seen.now_s - self._seen.load_taken_s
+        return Sample(value, age_s=age_s, complete=load.routers >= expected > 0)
+
+    def _load(self, tier: Name) -> TierLoad:
+        return self._seen.load.tiers.get(tier, TierLoad())
+
+
+def _tier(
+    name: Name,
+    tier: ModelTier,
+    *,
+    seen: Observed,
+    view: View,
+    pods: Pods,
+    readings: _Readings,
+    memory: Memory,
+) -> TierSnapshot:
+    scaling = tier.spec.scaling
+    assert scaling is not None, "only tiers that scale are asked about"
+    replicas = wanted_replicas(tier, view.get(Key("Deployment", name.namespace, names.tier_child(name.name))))
+    past = memory.tiers.setdefault(name, TierMemory(wishes=(Wish(seen.now_s, replicas),)))
+    ready = pods.of_tier(name)
+    paused: Pause = "Suspended" if tier.spec.suspend else "Paused" if _paused(tier) else ""
+    return TierSnapshot(
+        replicas=replicas,
+        replicas_ready=len(ready),
+        replicas_measured=sum(since <= seen.now_s - MEASURED_AFTER_S for since in ready),
+        replicas_min=scaling.min_replicas,
+        replicas_max=scaling.max_replicas,
+        slots=tier.slots or 1,
+        targets=tuple(_target(name, metric, readings) for metric in scaling.metrics),
+        in_flight=readings.in_flight(name),
+        behavior=behavior(scaling.behavior),
+        stale_after_s=STALE_AFTER_S,
+        routed=readings.routed(name),
+        source=seen.source,
+        paused=paused,
+        wishes=past.wishes,
+        changes=past.changes,
+    )
+
+
+def wanted_replicas(tier: ModelTier, deployment: Manifest | None) -> int:
+    """The last decision; where there is none, what runs, never the minimum."""
+    if tier.status.desired_replicas is not None:
+        return tier.status.desired_replicas
+    runs: int = ((deployment or {}).get("spec") or {}).get("replicas") or 0
+    at_least = tier.spec.scaling.min_replicas if tier.spec.scaling else 0
+    return runs or max(at_least, tier.spec.replicas)
+
+
+def _target(tier: Name, metric: ScalingMetric, readings: _Readings) -> Target:
+    if metric.type == "TTFT":
+        reading = readings.ttft(tier, metric.percentile)
+        return Target(metric.name, "TTFT", seconds(str(metric.target)), reading)
+    return Target(metric.name, metric.type, float(metric.target), readings.in_flight(tier))
+
+
+def _cascade(
+    name: Name, cascade: Cascade, *, seen: Observed, pods: Pods, readings: _Readings, memory: Memory
+) -> CascadeSnapshot:
+    spec = cascade.spec
+    initial = initial_weights(spec)
+    last = last_weights(cascade)
+    past = memory.cascades.get(name)
+    if past is None:
+        past = memory.cascades[name] = _recalled(cascade, last, initial)
+    steps = []
+    for step in spec.tiers:
+        tier_name = Name(name.namespace, step.tier_ref.name)
+        tier = seen.tiers.get(tier_name)
+        ready, since_s = _readiness(tier, pods.of_tier(tier_name))
+        low, high = (step.weight.min, step.weight.max) if step.weight else (0, 100)
+        steps.append(
+            Step(
+                name=step.name,
+                initial=initial[step.name],
+                weight_min=low * _PERMILLE,
+                weight_max=high * _PERMILLE,
+                ready=ready,
+                ready_for_s=max(0.0, seen.now_s - since_s) if ready else 0.0,
+                slots=tier.slots if tier else 1,
+                queue_target=_queue_target(tier),
+                in_flight=readings.in_flight(tier_name),
+            )
+        )
+    interval_s = seconds(spec.weights.interval)
+    return CascadeSnapshot(
+        mode=spec.weights.mode,
+        step_max=spec.weights.max_step * _PERMILLE,
+        hold_s=interval_s,
+        steps=tuple(steps),
+        weights=last,
+        stale_after_s=STALE_AFTER_S,
+        out=past.out,
+        step_due=seen.source == "Answers" and seen.now_s - past.stepped_at_s >= interval_s,
+        respecified=past.weights_spec != weights_spec(spec),
+        paused=_paused(cascade),
+    )
+
+
+def last_weights(cascade: Cascade) -> dict[str, int] | None:
+    """The weights in status, when they are a decision about exactly the tiers of the spec."""
+    decided = {tier.name: tier.weight for tier in cascade.status.tiers if tier.weight is not None}
+    if [tier.name for tier in cascade.spec.tiers if tier.name in decided] != [
+        t.name for t in cascade.spec.tiers
+    ]:
+        return None
+    weights = {tier.name: decided[tier.name] for tier in cascade.spec.tiers}
+    return weights if sum(weights.values()) == 1000 else None  # noqa: PLR2004  permille
+
+
+def _recalled(cascade: Cascade, last: Mapping[str, int] | None, initial: Mapping[str, int]) -> CascadeMemory:
+    """After a restart: tiers without entries that should have some were probably not ready."""
+    shown = next((c for c in cascade.status.conditions if c.type == "ShareOnTarget"), None)
+    decided_for_this_spec = shown is not None and shown.observed_generation == cascade.metadata.generation
+    out = frozenset(name for name, weight in (last or {}).items() if weight == 0 and initial[name] > 0)
+    return CascadeMemory(out=out, weights_spec=weights_spec(cascade.spec) if decided_for_this_spec else ())
+
+
+def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[int, float]:
+    """Replicas that answer, and since when at least one does."""
+    if tier is None or tier.spec.suspend:
+        return 0, 0.0
+    if tier.spec.external is not None:
+        said = _condition(tier.status.conditions, "Ready")
+        works = said is None or said.status != "False"
+        return int(works), epoch_s(said.last_transition_time if said else None)
+    return len(ready_since), min(ready_since, default=0.0)
+
+
+def _queue_target(tier: ModelTier | None) -> float:
+    scaling = tier.spec.scaling if tier else None
+    metrics = scaling.metrics if scaling else []
+    return next((float(metric.target) for metric in metrics if metric.type == "Queue"), QUEUE_TARGET)
+
+
+def _condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def _paused(thing: ModelTier | Cascade) -> bool:
+    return thing.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"

@@ -1,0 +1,164 @@
+"""From a verdict to the part of the status that the capacity loop owns.  Pure; the same verdict, the same words.
+
+Server-side apply owns exactly what it is sent, so each call builds everything this loop owns of an object.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from modelfleet.api.cascade import Cascade, LastDecision
+from modelfleet.api.meta import Condition, Manifest
+from modelfleet.api.model_tier import LastScale, ModelTier
+from modelfleet.plan import shares
+from modelfleet.plan.rules import Verdict
+from modelfleet.plan.weights import WeightsVerdict
+
+_PERMILLE = 10  # per percent
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A condition without its times."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+def timestamp(now_s: float) -> str:
+    """RFC 3339, whole seconds, as Kubernetes writes it."""
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def tier_status(
+    tier: ModelTier, verdict: Verdict | None, *, before: int, facts: str, now_s: float
+) -> Manifest:
+    """Of a ModelTier: desiredReplicas, lastScale and ScalingActive.  `verdict` is None where nothing scales;
+    `before` is what was wanted until now.
+    """
+    status: Manifest = {"conditions": [_condition(tier, scaling_active(tier, verdict), now_s)]}
+    if verdict is None:
+        return status
+    status["desiredReplicas"] = verdict.replicas
+    last = tier.status.last_scale
+    if before != verdict.replicas:
+        last = LastScale(
+            time=timestamp(now_s),
+            from_replicas=before,
+            to_replicas=verdict.replicas,
+            reason=verdict.reason,
+            message=f"{verdict.message} ({facts})" if facts else verdict.message,
+        )
+    return status | ({"lastScale": last.model_dump(by_alias=True)} if last else {})
+
+
+def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
+    """Whether the load decides about replicas."""
+    if tier.spec.external is not None:
+        return Judged("ScalingActive", "False", "NotScalable", "An external API has no replicas of ours")
+    if verdict is None:
+        return Judged(
+            "ScalingActive", "False", "Disabled", "spec.scaling is unset; spec.replicas is the size"
+        )
+    if verdict.reason == "MetricsPartlyStale":
+        return Judged("ScalingActive", "True", verdict.reason, verdict.message)
+    if verdict.active:
+        return Judged(
+            "ScalingActive", "True", "FollowsMetrics", "The metrics of spec.scaling decide about replicas"
+        )
+    return Judged("ScalingActive", "False", verdict.reason, verdict.message)
+
+
+def cascade_status(
+    cascade: Cascade,
+    verdict: WeightsVerdict,
+    *,
+    before: Mapping[str, int] | None,
+    started: Mapping[str, float] | None,
+    answered: Mapping[str, float] | None,
+    now_s: float,
+) -> Manifest:
+    """Of a Cascade: weights, shares, lastDecision and ShareOnTarget.
+
+    `started` and `answered` count requests by tier; None means that nobody could be asked, and what was published
+    stays.
+    """
+    shown = {tier.name: tier for tier in cascade.status.tiers}
+    started_shares = _shares(started, {n: t.started_share for n, t in shown.items()})
+    answered_shares = _shares(answered, {n: t.answered_share for n, t in shown.items()})
+    targets = {t.name: t.target_share * _PERMILLE for t in cascade.spec.tiers if t.target_share is not None}
+    order = [tier.name for tier in cascade.spec.tiers]
+    last = cascade.status.last_decision
+    if before is None or dict(before) != dict(verdict.weights):
+        last = LastDecision(
+            time=timestamp(now_s),
+            reason=verdict.reason,
+            message=f"{verdict.message} ({moves(order, before, verdict.weights)})",
+        )
+    on_target = shares.on_target(answered_shares, targets)
+    judged = Judged("ShareOnTarget", on_target.status, on_target.reason, on_target.message)
+    return {
+        "tiers": [
+            {"name": name, "weight": verdict.weights[name]}
+            | _one("startedShare", started_shares, name)
+            | _one("answeredShare", answered_shares, name)
+            | _one("targetShare", targets, name)
+            for name in order
+        ],
+        "weights": " ".join(f"{name}={verdict.weights[name]}" for name in order),
+        "conditions": [_condition(cascade, judged, now_s)],
+    } | ({"lastDecision": last.model_dump(by_alias=True)} if last else {})
+
+
+def moves(order: Sequence[str], before: Mapping[str, int] | None, after: Mapping[str, int]) -> str:
+    """Each weight that changed, in words."""
+    if before is None:
+        return ", ".join(f"{name} {after[name]}" for name in order)
+    return ", ".join(
+        f"{name} {before.get(name, 0)} -> {after[name]}"
+        for name in order
+        if before.get(name, 0) != after[name]
+    )
+
+
+def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
+    """Whether the status lacks any of `wanted`, or holds a field of ours that is not in it."""
+    have = thing.status.model_dump(by_alias=True, exclude_none=True)
+    if any(have.get(name) != value for name, value in wanted.items() if name not in ("conditions", "tiers")):
+        return True
+    if any(name in have and name not in wanted for name in ("desiredReplicas", "lastScale")):
+        return True
+    conditions = {condition["type"]: condition for condition in have.get("conditions", [])}
+    if any(conditions.get(ours["type"]) != ours for ours in wanted["conditions"]):
+        return True
+    ours_of_tier = ("name", "weight", "startedShare", "answeredShare", "targetShare")
+    rows = [{k: v for k, v in tier.items() if k in ours_of_tier} for tier in have.get("tiers", [])]
+    return sorted(rows, key=_row_name) != sorted(wanted.get("tiers", []), key=_row_name)
+
+
+def _row_name(row: Mapping[str, object]) -> str:
+    return str(row["name"])
+
+
+def _shares(counts: Mapping[str, float] | None, published: Mapping[str, int | None]) -> dict[str, int]:
+    known = {name: share for name, share in published.items() if share is not None}
+    return known if counts is None else shares.publish(shares.observed(counts), known)
+
+
+def _one(field: str, values: Mapping[str, int], name: str) -> dict[str, int]:
+    return {field: values[name]} if name in values else {}
+
+
+def _condition(thing: ModelTier | Cascade, judged: Judged, now_s: float) -> Manifest:
+    had: Condition | None = next((c for c in thing.status.conditions if c.type == judged.type), None)
+    stays = had is not None and had.status == judged.status and had.last_transition_time
+    return {
+        "type": judged.type,
+        "status": judged.status,
+        "reason": judged.reason,
+        "message": judged.message,
+        "lastTransitionTime": had.last_transition_time if had and stays else timestamp(now_s),
+        "observedGeneration": thing.metadata.generation,
+    }

@@ -1,0 +1,477 @@
+import asyncio
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from modelfleet import names
+from modelfleet.api.meta import Manifest
+from modelfleet.control.capacity import CapacityLoop, World
+from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity_status import timestamp
+from modelfleet.control.ports import Key
+from modelfleet.errors import ClusterError, MetricsError
+from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
+from modelfleet.plan.snapshot import Name
+
+SMALL, MEDIUM, CHAT = (
+    Key("ModelTier", "ns", "small"),
+    Key("ModelTier", "ns", "medium"),
+    Key("Cascade", "ns", "chat"),
+)
+
+
+@dataclass
+class Store:
+    """View and Cluster over one dictionary: what is written is seen at once, or never where `deaf`."""
+
+    objects: dict[Key, Manifest] = field(default_factory=dict)
+    writes: list[tuple[Key, Manifest]] = field(default_factory=list)
+    deaf: bool = False
+    refuses: bool = False
+    version: int = 0
+
+    def put(self, manifest: Manifest) -> None:
+        self.version += 1
+        manifest["metadata"]["resourceVersion"] = str(self.version)
+        meta = manifest["metadata"]
+        self.objects[Key(manifest["kind"], meta["namespace"], meta["name"])] = manifest
+
+    def get(self, key: Key) -> Manifest | None:
+        return self.objects.get(key)
+
+    def list(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Manifest]:
+        return [thing for key, thing in sorted(self.objects.items()) if key.kind == kind]
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        raise AssertionError("the capacity loop writes no child")
+
+    async def delete(self, manifest: Manifest) -> None:
+        raise AssertionError("the capacity loop deletes nothing")
+
+    async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
+        assert manager == names.FIELD_MANAGER_CAPACITY
+        if self.refuses:
+            raise ClusterError("refused", status=500)
+        self.writes.append((key, status))
+        stored = copy.deepcopy(self.objects[key])
+        stored["status"] = {**stored.get("status", {}), **status}
+        self.version += 1
+        stored["metadata"]["resourceVersion"] = str(self.version)
+        if not self.deaf:
+            self.objects[key] = stored
+        return stored
+
+
+@dataclass
+class Prometheus:
+    """A metrics store that answers what it is told."""
+
+    answer: FleetLoad | None = NOTHING
+    configured: bool = True
+    asked: set[int] = field(default_factory=set)
+
+    async def load(self, percentiles: Collection[int]) -> FleetLoad:
+        self.asked = set(percentiles)
+        if self.answer is None:
+            raise MetricsError("connection refused")
+        return self.answer
+
+
+@dataclass
+class Told:
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def record(self, regarding: Manifest, *, reason: str, message: str, warning: bool = False) -> None:
+        self.events.append((regarding["metadata"]["name"], reason, message))
+
+
+@dataclass
+class Watch:
+    now: float = 10_000.0
+
+    def now_s(self) -> float:
+        return self.now
+
+
+@dataclass
+class Fleet:
+    """A small and a medium tier behind one Cascade with one router, all calm."""
+
+    store: Store = field(default_factory=Store)
+    prometheus: Prometheus = field(default_factory=Prometheus)
+    told: Told = field(default_factory=Told)
+    clock: Watch = field(default_factory=Watch)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        scaling = {
+            "minReplicas": 1,
+            "maxReplicas": 5,
+            "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 30}},
+        }
+        model = {"uri": "pvc://models/m.gguf"}
+        self.apply("ModelTier", "small", {"model": model, "llamaCpp": {"slots": 4}, "scaling": scaling})
+        self.apply("ModelTier", "medium", {"model": model, "llamaCpp": {}})
+        tiers = [
+            {"name": "s", "tierRef": {"name": "small"}, "weight": {"initial": 100}, "targetShare": 70},
+            {"name": "m", "tierRef": {"name": "medium"}, "weight": {"initial": 0}},
+        ]
+        self.apply("Cascade", "chat", {"modelName": "chat", "tiers": tiers})
+        self.pod("small-0", names.LABEL_TIER, names.tier_child("small"))
+        self.pod("medium-0", names.LABEL_TIER, names.tier_child("medium"))
+        self.pod("router-0", names.LABEL_ROUTER, names.router())
+        self.in_flight(2.0)
+        self.loop = self.restarted()
+
+    def restarted(self) -> CapacityLoop:
+        world = World(self.store, self.store, self.told, self.clock, self.prometheus)
+        self.registry = CollectorRegistry()
+        return CapacityLoop(world, interval_s=lambda: 15.0, instruments=CapacityMetrics(self.registry))
+
+    def apply(self, kind: str, name: str, spec: Manifest, **more: Manifest) -> None:
+        meta = {"namespace": "ns", "name": name, "uid": f"uid-{name}", "generation": 1}
+        self.store.put(
+            {"apiVersion": names.API_VERSION, "kind": kind, "metadata": meta, "spec": spec, **more}
+        )
+
+    def pod(self, name: str, label: str, value: str, *, ready: bool = True, since_s: float = 0.0) -> None:
+        condition = {
+            "type": "Ready",
+            "status": str(ready),
+            "lastTransitionTime": timestamp(since_s),
+        }
+        meta = {"namespace": "ns", "name": name, "labels": {label: value}}
+        self.store.put({"kind": "Pod", "metadata": meta, "status": {"conditions": [condition]}})
+
+    def in_flight(self, small: float, *, age_s: float = 3.0, routers: int = 1) -> None:
+        load = TierLoad(in_flight=small, age_s=age_s, routers=routers, first_tokens_per_s=1.0)
+        calm = replace(load, in_flight=1.0)
+        self.prometheus.answer = FleetLoad(
+            tiers={Name("ns", "small"): load, Name("ns", "medium"): calm},
+            started={Name("ns", "chat"): {"s": 90.0, "m": 10.0}},
+            answered={Name("ns", "chat"): {"s": 70.0, "m": 30.0}},
+        )
+
+    def status(self, key: Key) -> Manifest:
+        return self.store.objects[key].get("status", {})
+
+    def condition(self, key: Key) -> tuple[str, str]:
+        condition = self.status(key)["conditions"][0]
+        return condition["status"], condition["reason"]
+
+    def weights(self) -> dict[str, int]:
+        return {tier["name"]: tier["weight"] for tier in self.status(CHAT)["tiers"]}
+
+    async def tick(self, *, after_s: float = 15.0) -> None:
+        self.clock.now += after_s
+        await self.loop.tick()
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+async def test_the_first_tick_records_what_runs_and_sets_every_condition(fleet: Fleet):
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 1
+    assert fleet.condition(SMALL) == ("True", "FollowsMetrics")
+    assert fleet.condition(MEDIUM) == ("False", "Disabled")
+    assert fleet.condition(CHAT) == ("True", "OnTarget")
+    assert fleet.status(CHAT)["weights"] == "s=1000 m=0"
+    assert fleet.status(CHAT)["lastDecision"]["reason"] == "Initial"
+    assert fleet.status(CHAT)["tiers"] == [
+        {"name": "s", "weight": 1000, "startedShare": 900, "answeredShare": 700, "targetShare": 700},
+        {"name": "m", "weight": 0, "startedShare": 100, "answeredShare": 300},
+    ]
+
+
+async def test_no_decision_recorded_keeps_what_runs_never_the_minimum(fleet: Fleet):
+    meta = {"namespace": "ns", "name": names.tier_child("small")}
+    fleet.store.put({"kind": "Deployment", "metadata": meta, "spec": {"replicas": 4}})
+    fleet.prometheus.answer = None
+
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 4
+
+
+async def test_at_rest_nothing_is_written(fleet: Fleet):
+    await fleet.tick()
+    written = len(fleet.store.writes)
+    for _ in range(10):
+        await fleet.tick()
+    await fleet.loop.rebalance()
+
+    assert len(fleet.store.writes) == written
+
+
+async def test_a_write_that_the_watch_has_not_brought_back_is_not_repeated(fleet: Fleet):
+    fleet.store.deaf = True
+    await fleet.tick()
+    written = len(fleet.store.writes)
+    await fleet.tick()
+
+    assert len(fleet.store.writes) == written
+
+
+async def test_load_grows_the_tier_and_says_why(fleet: Fleet):
+    await fleet.tick()
+    fleet.in_flight(11.0)
+    await fleet.tick()
+
+    scaled = fleet.status(SMALL)
+    assert scaled["desiredReplicas"] == 3
+    assert scaled["lastScale"]["reason"] == "ConcurrencyAboveTarget"
+    assert (scaled["lastScale"]["from"], scaled["lastScale"]["to"]) == (1, 3)
+    assert "busy 11 of 4 per replica" in scaled["lastScale"]["message"]
+    assert ("small", "ScaledUp") in [event[:2] for event in fleet.told.events]
+    labels = {
+        "fleet_namespace": "ns",
+        "model_tier": "small",
+        "direction": "up",
+        "reason": "ConcurrencyAboveTarget",
+    }
+    assert fleet.registry.get_sample_value("modelfleet_operator_scale_decisions_total", labels) == 1
+
+
+async def test_load_gone_shrinks_the_tier_only_after_the_window(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    fleet.in_flight(1.0)
+    seen = []
+    for _ in range(4):
+        await fleet.tick()
+        seen.append(fleet.status(SMALL)["desiredReplicas"])
+
+    assert seen == [3, 1, 1, 1]
+
+
+async def test_a_restarted_loop_holds_for_the_whole_window(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    fleet.in_flight(1.0)
+    fleet.loop = fleet.restarted()
+    seen = []
+    for _ in range(4):
+        await fleet.tick()
+        seen.append(fleet.status(SMALL)["desiredReplicas"])
+
+    assert seen[:2] == [3, 3]
+    assert seen[-1] == 1
+
+
+async def test_an_outage_of_metrics_holds_and_says_so(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    fleet.prometheus.answer = None
+    await fleet.tick()
+    after_one = fleet.condition(SMALL)
+    for _ in range(20):
+        await fleet.tick()
+
+    assert after_one == ("True", "FollowsMetrics")
+    assert fleet.condition(SMALL) == ("False", "MetricsStale")
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert fleet.status(CHAT)["tiers"][0]["answeredShare"] == 700
+
+
+async def test_metrics_that_come_back_start_the_window_again(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    fleet.prometheus.answer = None
+    for _ in range(20):
+        await fleet.tick()
+    fleet.in_flight(1.0)
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert fleet.condition(SMALL) == ("True", "FollowsMetrics")
+
+
+@pytest.mark.parametrize(("age_s", "routers"), [(120.0, 1), (3.0, 0)], ids=["stale", "a router is missing"])
+async def test_numbers_that_prove_nothing_hold(fleet: Fleet, age_s: float, routers: int):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    fleet.in_flight(0.0, age_s=age_s, routers=routers)
+    for _ in range(20):
+        await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert fleet.condition(SMALL) == ("False", "MetricsStale")
+
+
+async def test_without_prometheus_in_the_settings_nothing_scales_and_weights_still_follow_readiness(
+    fleet: Fleet,
+):
+    fleet.prometheus.configured = False
+    await fleet.tick()
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("False", "MetricsNotConfigured")
+    assert fleet.weights() == {"s": 0, "m": 1000}
+
+
+async def test_a_dead_tier_loses_its_entries_without_waiting_for_a_tick(fleet: Fleet):
+    await fleet.tick()
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    await fleet.loop.rebalance()
+    gone = fleet.weights()
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), since_s=fleet.clock.now)
+    await fleet.loop.rebalance()
+    not_yet = fleet.weights()
+    await fleet.tick(after_s=16.0)
+
+    assert gone == not_yet == {"s": 0, "m": 1000}
+    assert fleet.weights() == {"s": 1000, "m": 0}
+    assert fleet.status(CHAT)["lastDecision"]["reason"] == "TierReady"
+    assert [message for name, reason, message in fleet.told.events if reason == "WeightsChanged"] == [
+        "s 1000, m 0: Initial: The initial weights",
+        "s 1000 -> 0, m 0 -> 1000: TierNotReady: No ready replica of s",
+        "s 0 -> 1000, m 1000 -> 0: TierReady: Ready again: s",
+    ]
+
+
+async def test_a_tier_that_died_before_a_restart_gets_its_entries_back_at_once(fleet: Fleet):
+    await fleet.tick()
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    await fleet.tick()
+    fleet.loop = fleet.restarted()
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), since_s=fleet.clock.now - 60)
+    await fleet.tick()
+
+    assert fleet.weights() == {"s": 1000, "m": 0}
+
+
+async def test_a_saturated_tier_sheds_one_step_per_interval(fleet: Fleet):
+    await fleet.tick()
+    fleet.in_flight(30.0)
+    await fleet.tick()
+    first = fleet.weights()
+    await fleet.tick(after_s=5.0)
+    too_soon = fleet.weights()
+    await fleet.tick(after_s=10.0)
+
+    assert first == too_soon == {"s": 900, "m": 100}
+    assert fleet.weights() == {"s": 800, "m": 200}
+
+
+async def test_new_initial_weights_apply_at_once(fleet: Fleet):
+    await fleet.tick()
+    chat = copy.deepcopy(fleet.store.objects[CHAT])
+    chat["spec"]["tiers"][1]["weight"]["initial"] = 100
+    chat["metadata"]["generation"] = 2
+    fleet.store.put(chat)
+    await fleet.loop.rebalance()
+
+    assert fleet.weights() == {"s": 500, "m": 500}
+    assert fleet.status(CHAT)["lastDecision"]["reason"] == "SpecChanged"
+
+
+async def test_a_refused_write_has_not_happened(fleet: Fleet):
+    await fleet.tick()
+    fleet.in_flight(11.0)
+    fleet.store.refuses = True
+    await fleet.tick()
+    fleet.store.refuses = False
+    told = list(fleet.told.events)
+    await fleet.tick()
+
+    assert "ScaledUp" not in [event[1] for event in told]
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert "ScaledUp" in [event[1] for event in fleet.told.events]
+
+
+async def test_a_broken_object_stops_nobody_else(fleet: Fleet):
+    fleet.apply("ModelTier", "broken", {"scaling": {"maxReplicas": "many"}})
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 1
+
+
+async def test_a_deleted_tier_is_forgotten_and_its_cascade_goes_on(fleet: Fleet):
+    await fleet.tick()
+    del fleet.store.objects[SMALL]
+    await fleet.tick()
+
+    assert fleet.weights() == {"s": 0, "m": 1000}
+    labels = {"fleet_namespace": "ns", "model_tier": "small"}
+    assert fleet.registry.get_sample_value("modelfleet_operator_desired_replicas", labels) is None
+
+
+async def test_a_suspended_tier_keeps_its_last_number_and_gets_no_entries(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    small = copy.deepcopy(fleet.store.objects[SMALL])
+    small["spec"]["suspend"] = True
+    fleet.store.put(small)
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert fleet.condition(SMALL) == ("False", "Suspended")
+    assert fleet.weights() == {"s": 0, "m": 1000}
+
+
+async def test_scaling_taken_away_releases_the_decision(fleet: Fleet):
+    fleet.in_flight(11.0)
+    await fleet.tick()
+    small = copy.deepcopy(fleet.store.objects[SMALL])
+    del small["spec"]["scaling"]
+    fleet.store.put(small)
+    await fleet.tick()
+
+    key, status = fleet.store.writes[-1]
+    assert key == SMALL
+    assert set(status) == {"conditions"}
+
+
+async def test_an_external_tier_is_ready_unless_it_says_not(fleet: Fleet):
+    spec = {"external": {"baseURL": "https://api.example.com/v1", "model": "big"}}
+    fleet.apply("ModelTier", "medium", spec)
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    await fleet.tick()
+    open_for_it = fleet.weights()
+    no_key = {"type": "Ready", "status": "False", "reason": "NoKey", "lastTransitionTime": timestamp(0)}
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"))
+    fleet.apply("ModelTier", "medium", spec, status={"conditions": [no_key]})
+    await fleet.tick(after_s=60.0)
+
+    assert open_for_it == {"s": 0, "m": 1000}
+    assert fleet.weights() == {"s": 1000, "m": 0}
+
+
+async def test_the_percentiles_of_all_tiers_are_asked_for_in_one_look(fleet: Fleet):
+    small = copy.deepcopy(fleet.store.objects[SMALL])
+    small["spec"]["scaling"]["metrics"] = [
+        {"name": "a", "type": "TTFT", "target": "500ms"},
+        {"name": "b", "type": "TTFT", "target": "200ms", "percentile": 50},
+    ]
+    fleet.store.put(small)
+    await fleet.tick()
+
+    assert fleet.prometheus.asked == {95, 50}
+
+
+async def test_a_kick_is_answered_before_the_timer(fleet: Fleet):
+    running = asyncio.create_task(fleet.loop.run())
+    await _until(lambda: "tiers" in fleet.status(CHAT))
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    fleet.loop.kick()
+    await _until(lambda: fleet.weights() == {"s": 0, "m": 1000})
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
