@@ -128,12 +128,12 @@ class CascadeSpec(ApiModel):
             at=".tiers",
         ),
         Rule(
-            "self.tiers.map(t, has(t.weight) ? t.weight.max : 100).sum() >= 100",
+            "self.tiers.size() == 0 || self.tiers.map(t, has(t.weight) ? t.weight.max : 100).sum() >= 100",
             "the weight.max of all tiers must add up to 100 percent or more: some requests could start nowhere",
             at=".tiers",
         ),
         Rule(
-            "self.tiers.map(t, has(t.targetShare) ? t.targetShare : 0).sum() <= 100 && (self.tiers.exists(t, "
+            "self.tiers.size() == 0 || self.tiers.map(t, has(t.targetShare) ? t.targetShare : 0).sum() <= 100 && (self.tiers.exists(t, "
             "!has(t.targetShare)) || self.tiers.map(t, has(t.targetShare) ? t.targetShare : 0).sum() == 100)",
             "the targetShare of all tiers must add up to 100 percent (or less, where a tier has none)",
             at=".tiers",

@@ -22,7 +22,7 @@ class Managed:
 
 
 VLLM = (
-    Managed(("--model", "--model-tag"), "set spec.model.uri"),
+    Managed(("--model",), "set spec.model.uri"),
     Managed(("--revision",), "set spec.model.revision"),
     Managed(("--served-model-name",), "set spec.model.servedName"),
     Managed(("--max-model-len",), "set spec.vllm.maxModelLen"),
@@ -52,6 +52,7 @@ LLAMA_CPP = (
     Managed(("-c", "--ctx-size"), "set spec.llamaCpp.contextLength"),
     Managed(("-np", "--parallel"), "set spec.llamaCpp.slots"),
     Managed(("-t", "--threads"), "set spec.llamaCpp.threads"),
+    Managed(("--threads-http",), "leave it out: the operator derives it from spec.llamaCpp.slots"),
     Managed(("--metrics",), "leave it out: the operator always turns metrics on"),
     Managed(
         ("--api-key", "--api-key-file"),

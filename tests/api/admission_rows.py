@@ -1,0 +1,337 @@
+"""Objects that the API server takes or refuses, one story a row."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+# Calm baselines; each row changes one thing.
+LLAMA: dict[str, Any] = {"model": {"uri": "pvc://models/smollm2.gguf"}, "llamaCpp": {}}
+VLLM: dict[str, Any] = {"model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct"}, "vllm": {}}
+EXTERNAL: dict[str, Any] = {"external": {"baseURL": "https://api.example.com/v1", "model": "big-1"}}
+SCALED: dict[str, Any] = LLAMA | {
+    "scaling": {"maxReplicas": 4, "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}]}
+}
+TIERS = [
+    {"name": "small", "tierRef": {"name": "smollm2"}},
+    {"name": "frontier", "tierRef": {"name": "gpt"}},
+]
+CASCADE: dict[str, Any] = {"modelName": "chat", "tiers": TIERS}
+
+
+def changed(base: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """`base` with `value` at a dotted path; numbers index lists, None removes."""
+    out = copy.deepcopy(dict(base))
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    place: Any = out
+    for step in way:
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return out
+
+
+def metric(**of: Any) -> dict[str, Any]:
+    return changed(SCALED, "scaling.metrics", [{"name": "m", **of}])
+
+
+def weights(*of: Mapping[str, int] | None) -> dict[str, Any]:
+    tiers = [
+        {"name": f"t{i}", "tierRef": {"name": f"t{i}"}} | ({} if weight is None else {"weight": weight})
+        for i, weight in enumerate(of)
+    ]
+    return {"modelName": "chat", "tiers": tiers}
+
+
+def shares(*of: int | None) -> dict[str, Any]:
+    tiers = [
+        {"name": f"t{i}", "tierRef": {"name": f"t{i}"}} | ({} if share is None else {"targetShare": share})
+        for i, share in enumerate(of)
+    ]
+    return {"modelName": "chat", "tiers": tiers}
+
+
+ACCEPTED_TIERS = {
+    "smallest llama.cpp tier": LLAMA,
+    "smallest vLLM tier": VLLM,
+    "smallest external tier": EXTERNAL,
+    "a scaled tier": SCALED,
+    "GGUF file in a repository": {
+        "model": {"uri": "hf://QuantFactory/SmolLM2-GGUF", "file": "sub/q4.gguf"},
+        "llamaCpp": {},
+    },
+    "GGUF file in a folder of a claim": {
+        "model": {"uri": "pvc://models/a/b", "file": "q4.gguf"},
+        "llamaCpp": {},
+    },
+    "a whole claim as the model of vLLM": {"model": {"uri": "pvc://models"}, "vllm": {}},
+    "a private repository, cached, at a commit": changed(
+        VLLM,
+        "model",
+        {
+            "uri": "hf://Qwen/Qwen2.5-7B-Instruct",
+            "revision": "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+            "credentialsSecretRef": {"name": "hf", "key": "token"},
+            "cacheClaim": "cache",
+            "servedName": "Qwen/Qwen2.5-7B",
+        },
+    ),
+    "a pool, resources and a suspended tier": VLLM
+    | {
+        "nodePool": {"name": "gpu-l4", "count": 2},
+        "resources": {
+            "requests": {"cpu": 2, "memory": "4Gi"},
+            "limits": {"nvidia.com/gpu": "1", "cpu": "2500m"},
+        },
+        "suspend": True,
+    },
+    "arguments that are the user's": changed(
+        VLLM, "vllm.args", ["--seed", "1", "--enforce-eager", "--dtype=half"]
+    ),
+    "a flag that begins like one of ours": changed(
+        VLLM,
+        "vllm.args",
+        ["--model-impl", "vllm", "--config-format=hf", "--tokenizer-revision", "main", "--seed=-1"],
+    ),
+    "llama.cpp flags that begin like ours": changed(
+        LLAMA,
+        "llamaCpp.args",
+        ["-ctk", "q8_0", "--threads-batch", "2", "-hfd", "x/y", "--cache-reuse", "256"],
+    ),
+    "an argument that holds JSON": changed(VLLM, "vllm.args", ["--hf-overrides", '{"a": "--port=1"}']),
+    "environment that is the user's": changed(
+        LLAMA, "llamaCpp.env", [{"name": "GGML_LOG", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "2"}]
+    ),
+    "a TTFT target": metric(type="TTFT", percentile=99, target="500ms"),
+    "a fraction as a target": metric(type="Queue", target="0.5"),
+    "no replicas": LLAMA | {"replicas": 0},
+    "long and mixed durations": LLAMA | {"rollout": {"drainTimeout": "1h30m", "startupTimeout": "1.5h"}},
+    "all of behavior": changed(
+        SCALED,
+        "scaling.behavior",
+        {
+            "scaleUp": {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}], "tolerance": "0.2"},
+            "scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 30},
+        },
+    ),
+    "http to a Service": changed(EXTERNAL, "external.baseURL", "http://gpt.models.svc:8000/v1"),
+    "http to a Service by its whole name": changed(
+        EXTERNAL, "external.baseURL", "http://a.b.svc.cluster.local/v1"
+    ),
+    "http to a Service of the same namespace": changed(EXTERNAL, "external.baseURL", "http://gpt/v1"),
+    "http to localhost": changed(EXTERNAL, "external.baseURL", "http://localhost:8080/v1"),
+    "http to a private address": changed(EXTERNAL, "external.baseURL", "http://10.1.2.3:8080/v1"),
+    "https to an address": changed(EXTERNAL, "external.baseURL", "https://[2001:db8::1]:8443/v1"),
+}
+
+ACCEPTED_CASCADES = {
+    "smallest cascade": changed(CASCADE, "tiers", TIERS[:1]),
+    "two tiers": CASCADE,
+    "a name with a slash": CASCADE | {"modelName": "meta-llama/Llama-3.1-8B"},
+    "relative weights": weights({"initial": 3}, {"initial": 1}, {"initial": 0, "max": 10}),
+    "a weight on one tier only": weights({"initial": 100, "min": 50}, None),
+    "shares of 70, 25 and 5": shares(70, 25, 5),
+    "a share on one tier only": shares(70, None),
+    "fixed weights": CASCADE | {"weights": {"mode": "Fixed"}},
+    "a dedicated router": CASCADE
+    | {"router": {"dedicated": {"replicas": 3, "resources": {"requests": {"cpu": "1"}}}}},
+    "limits": CASCADE | {"limits": {"deadline": "10m", "maxBodyBytes": 1048576}},
+}
+
+NOT_FOR_ARGS = "is not for args"
+NOT_FOR_ENV = "not for env"
+REJECTED_TIERS = {
+    "an engine without a value": (LLAMA | {"llamaCpp": None}, "llamaCpp (llamaCpp: {} is enough)"),
+    "no engine": (
+        changed(LLAMA, "llamaCpp", None),
+        "give exactly one engine: vllm, llamaCpp (llamaCpp: {} is enough)",
+    ),
+    "two engines": (LLAMA | {"vllm": {}}, "give exactly one engine"),
+    "no model": (
+        changed(LLAMA, "model", None),
+        "give model.uri, such as hf://owner/repository or pvc://claim/path",
+    ),
+    "a model beside an external API": (
+        EXTERNAL | {"model": {"uri": "hf://a/b"}},
+        "names its model in external.model",
+    ),
+    "nodes for an external API": (EXTERNAL | {"nodePool": {"name": "cpu"}}, "an external tier has no pods"),
+    "replicas of an external API": (EXTERNAL | {"replicas": 2}, "an external tier has no pods"),
+    "unknown scheme": (
+        changed(VLLM, "model.uri", "s3://b/m"),
+        "must be hf://owner/repository or pvc://claim/path",
+    ),
+    "no scheme": (
+        changed(VLLM, "model.uri", "Qwen/Qwen2.5"),
+        "must be hf://owner/repository or pvc://claim/path",
+    ),
+    "a repository without owner": (changed(VLLM, "model.uri", "hf://gpt2"), "must be hf://owner/repository"),
+    "a claim in upper case": (changed(VLLM, "model.uri", "pvc://Models/x"), "must be hf://owner/repository"),
+    "out of the claim": (changed(VLLM, "model.uri", "pvc://models/../etc"), "must not hold . or .."),
+    "out of the repository": (
+        {"model": {"uri": "hf://a/b", "file": "../x.gguf"}, "llamaCpp": {}},
+        "must be a path inside the source",
+    ),
+    "an absolute file": (
+        {"model": {"uri": "hf://a/b", "file": "/x.gguf"}, "llamaCpp": {}},
+        "without a leading /",
+    ),
+    "llama.cpp without a GGUF file": (changed(LLAMA, "model.uri", "hf://a/b"), "llamaCpp needs a GGUF file"),
+    "llama.cpp with another file": (
+        {"model": {"uri": "hf://a/b", "file": "model.safetensors"}, "llamaCpp": {}},
+        "llamaCpp needs a GGUF file: set model.file to its path in the source, such as model-q4.gguf",
+    ),
+    "vLLM with a file": (changed(VLLM, "model.file", "x.gguf"), "model.file is for llamaCpp"),
+    "the file named twice": (changed(LLAMA, "model.file", "x.gguf"), "uri already names the GGUF file"),
+    "a revision of a claim": (
+        changed(LLAMA, "model.revision", "v2"),
+        "are for hf:// sources: leave them out",
+    ),
+    "a cache for a claim": (changed(LLAMA, "model.cacheClaim", "c"), "are for hf:// sources: leave them out"),
+    "a revision that is an option": (
+        changed(VLLM, "model.revision", "--x"),
+        "must be a branch, tag or commit",
+    ),
+    "a served name with a space": (changed(LLAMA, "model.servedName", "a b"), "must be letters, digits and"),
+    "min above max": (changed(SCALED, "scaling.minReplicas", 9), "minReplicas must not be above maxReplicas"),
+    "scaling to zero": (changed(SCALED, "scaling.minReplicas", 0), "should be greater than or equal to 1"),
+    "scaling without a metric": (changed(SCALED, "scaling.metrics", []), "should have at least 1 items"),
+    "an unknown metric type": (
+        metric(type="CPU", target=1),
+        'supported values: "TTFT", "Concurrency", "Queue"',
+    ),
+    "one metric name twice": (
+        changed(SCALED, "scaling.metrics", [{"name": "m", "type": "Queue", "target": 1}] * 2),
+        "Duplicate value",
+    ),
+    "a number for TTFT": (metric(type="TTFT", target=500), "a duration above zero, such as 500ms"),
+    "zero for TTFT": (metric(type="TTFT", target="0s"), "a duration above zero, such as 500ms"),
+    "a duration for Queue": (
+        metric(type="Queue", target="5s"),
+        "must be a number above zero, such as 8 or '0.5'",
+    ),
+    "zero for Concurrency": (metric(type="Concurrency", target=0), "must be a number above zero"),
+    "a negative target": (metric(type="Concurrency", target=-1), "must be a number above zero"),
+    "a percentile of Queue": (metric(type="Queue", target=1, percentile=50), "percentile is for TTFT only"),
+    "negative replicas": (LLAMA | {"replicas": -1}, "should be greater than or equal to 0"),
+    "no pod may be replaced": (LLAMA | {"rollout": {"maxSurge": 0}}, "must not both be 0"),
+    "no time to drain": (
+        LLAMA | {"rollout": {"drainTimeout": "0s"}},
+        "a duration above zero and at most 24h",
+    ),
+    "a negative duration": (LLAMA | {"rollout": {"drainTimeout": "-5s"}}, "such as 500ms, 30s, 2m or 1h30m"),
+    "a duration without unit": (
+        LLAMA | {"rollout": {"startupTimeout": "30"}},
+        "such as 500ms, 30s, 2m or 1h30m",
+    ),
+    "a week to drain": (LLAMA | {"rollout": {"drainTimeout": "168h"}}, "at most 24h"),
+    "http to a public host": (
+        changed(EXTERNAL, "external.baseURL", "http://api.example.com/v1"),
+        "must be https:// for a public host: prompts and the API key would travel in the clear",
+    ),
+    "http to a public host like a Service": (
+        changed(EXTERNAL, "external.baseURL", "http://gpt.svc.example.com/v1"),
+        "must be https:// for a public host",
+    ),
+    "http to a public address": (
+        changed(EXTERNAL, "external.baseURL", "http://8.8.8.8/v1"),
+        "must be https://",
+    ),
+    "http to an address as a number": (
+        changed(EXTERNAL, "external.baseURL", "http://134744072/v1"),
+        "must be https://",
+    ),
+    "another scheme": (
+        changed(EXTERNAL, "external.baseURL", "ftp://example.com/v1"),
+        "must be http(s)://host",
+    ),
+    "a password in the URL": (changed(EXTERNAL, "external.baseURL", "https://u:p@x.com/v1"), "without user"),
+    "a query in the URL": (
+        changed(EXTERNAL, "external.baseURL", "https://x.com/v1?k=1"),
+        "without user, query",
+    ),
+    "a fragment in the URL": (changed(EXTERNAL, "external.baseURL", "https://x.com/v1#a"), "query, fragment"),
+    "a slash at the end": (changed(EXTERNAL, "external.baseURL", "https://x.com/v1/"), "a / at the end"),
+    "llama.cpp variables of flags": (
+        changed(LLAMA, "llamaCpp.env", [{"name": "LLAMA_ARG_PORT", "value": "1"}]),
+        "LLAMA_ARG_* and LLAMA_API_KEY are not for env: use the fields of spec.llamaCpp",
+    ),
+    "vLLM's API key": (changed(VLLM, "vllm.env", [{"name": "VLLM_API_KEY", "value": "x"}]), NOT_FOR_ENV),
+    "one variable twice": (
+        changed(VLLM, "vllm.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+        "Duplicate value",
+    ),
+    "a variable with a dash": (changed(VLLM, "vllm.env", [{"name": "A-B", "value": "1"}]), "must be letters"),
+    "a model as an argument": (changed(VLLM, "vllm.args", ["other/model"]), "args start with a flag"),
+    "no slots": (changed(LLAMA, "llamaCpp.slots", 0), "should be greater than or equal to 1"),
+    "an image with a space": (changed(LLAMA, "llamaCpp.image", "a b"), "must be a container image"),
+    "a negative amount": (
+        LLAMA | {"resources": {"limits": {"cpu": "-1"}}},
+        "must be a quantity of zero or more",
+    ),
+    "an amount in words": (LLAMA | {"resources": {"limits": {"memory": "4 GB"}}}, "such as 2, 500m or 4Gi"),
+    "requests above limits": (
+        LLAMA | {"resources": {"requests": {"cpu": 3}, "limits": {"cpu": "2500m"}}},
+        "requests must not be above limits",
+    ),
+    "a pool in upper case": (LLAMA | {"nodePool": {"name": "GPU"}}, "must be lower case letters"),
+    "a spelling mistake": (changed(LLAMA, "llamaCpp.slot", 4), 'unknown field "spec.llamaCpp.slot"'),
+}
+
+VLLM_SPELLINGS = (
+    "--model", "--model=x", "--port", "--port=1", "--host", "--served-model-name", "--served_model_name=x",
+    "--max-model-len=1", "--max_model_len", "--max-model", "--max-num-seqs", "--max-num-se=1", "--tensor-parallel-size",
+    "--tensor_parallel_size=2", "--tensor-parallel", "--tensor_par=2", "-tp", "-tp=2", "--config", "--config=x.yaml",
+    "--api-key", "--api_key=x", "--shutdown-timeout", "--revision=main", "--uds", "--root-path=/x", "--ssl-keyfile",
+    "--headless", "--grpc", "--port 8001",
+)  # fmt: skip
+LLAMA_CPP_SPELLINGS = (
+    "-m", "--model", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "--hf_repo", "-hff", "--hf-file", "-a", "--alias",
+    "-c", "--ctx-size", "--ctx_size", "-np", "--parallel", "-t", "--threads", "--host", "--port", "--port=1",
+    "--metrics", "--api-key", "--api_key_file", "--ssl-key-file", "--api-prefix", "-c 4096",
+)  # fmt: skip
+
+REJECTED_CASCADES = {
+    "no tiers": (CASCADE | {"tiers": []}, "should have at least 1 items"),
+    "nine tiers": (weights(*[None] * 9), "must have at most 8 items"),
+    "no model name": (changed(CASCADE, "modelName", None), "spec.modelName: Required value"),
+    "a model name with a space": (
+        CASCADE | {"modelName": "my model"},
+        "must be letters, digits and . _ : / @ + -",
+    ),
+    "one step name twice": (CASCADE | {"tiers": [TIERS[0], TIERS[0]]}, "Duplicate value"),
+    "a step without tierRef": (CASCADE | {"tiers": [{"name": "a"}]}, "spec.tiers[0].tierRef: Required value"),
+    "a negative weight": (weights({"initial": -1}, {"initial": 2}), "should be greater than or equal to 0"),
+    "all weights zero": (
+        weights({"initial": 0}, {"initial": 0}),
+        "give at least one tier a weight.initial above 0",
+    ),
+    "min weight above max": (
+        weights({"initial": 1, "min": 50, "max": 10}, None),
+        "min must not be above max",
+    ),
+    "min weights above the whole": (
+        weights({"initial": 1, "min": 60}, {"initial": 1, "min": 50}),
+        "must not add up to more than 100 percent",
+    ),
+    "max weights below the whole": (
+        weights({"initial": 1, "max": 60}, {"initial": 1, "max": 30}),
+        "must add up to 100 percent or more: some requests could start nowhere",
+    ),
+    "shares above the whole": (shares(70, 40), "must add up to 100 percent"),
+    "shares below the whole": (shares(70, 20), "must add up to 100 percent"),
+    "no time for a tier": (changed(CASCADE, "tiers.0.timeout", "0s"), "a duration above zero"),
+    "no time for a request": (CASCADE | {"limits": {"deadline": "0ms"}}, "a duration above zero"),
+    "an interval in words": (CASCADE | {"weights": {"interval": "soon"}}, "such as 500ms, 30s"),
+    "a step of nothing": (CASCADE | {"weights": {"maxStep": 0}}, "should be greater than or equal to 1"),
+    "an unknown mode": (CASCADE | {"weights": {"mode": "Guess"}}, 'supported values: "Auto", "Fixed"'),
+    "a body of no bytes": (
+        CASCADE | {"limits": {"maxBodyBytes": 0}},
+        "should be greater than or equal to 1024",
+    ),
+    "no router pods": (
+        CASCADE | {"router": {"dedicated": {"replicas": 0}}},
+        "should be greater than or equal to 1",
+    ),
+}

@@ -1,0 +1,95 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, decode, encode
+
+SMALL = TierRoute(
+    name="small",
+    model_tier="smollm2",
+    served_name="smollm2",
+    weight_permille=900,
+    timeout_s=20.0,
+    service="smollm2-tier",
+    external=None,
+)
+FRONTIER = replace(
+    SMALL,
+    name="frontier",
+    weight_permille=100,
+    service=None,
+    external=ExternalTarget(base_url="https://x.com/v1", api_key_file="/k", ca_file=None),
+)
+CHAT = CascadeRoute(
+    cascade="chat", model_name="chat", deadline_s=120.0, max_body_bytes=1024, tiers=(SMALL, FRONTIER)
+)
+TABLE = RouteTable(cascades=(CHAT,))
+
+
+def raw() -> dict[str, Any]:
+    return json.loads(json.dumps(encode(TABLE)))  # type: ignore[no-any-return]
+
+
+def test_survives_json() -> None:
+    assert decode(raw()) == TABLE
+
+
+def test_empty_table_is_a_table() -> None:
+    assert decode(encode(RouteTable(cascades=()))) == RouteTable(cascades=())
+
+
+def test_no_weight_at_all_is_a_cascade_that_was_never_ready() -> None:
+    idle = replace(CHAT, tiers=(replace(SMALL, weight_permille=0), replace(FRONTIER, weight_permille=0)))
+
+    assert decode(encode(RouteTable(cascades=(idle,)))).cascades == (idle,)
+
+
+MISSING = object()
+
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    table = raw()
+    place: Any = table
+    *way, last = path.split(".")
+    for step in way:
+        place = place[int(step) if step.isdigit() else step]
+    if value is MISSING:
+        del place[last]
+    else:
+        place[last] = value
+    return table
+
+
+BROKEN = {
+    "another format": (broken("formatVersion", 2), "formatVersion 2, this router reads 1"),
+    "no format": (broken("formatVersion", MISSING), "formatVersion None"),
+    "no cascades": (broken("cascades", MISSING), "broken"),
+    "a cascade without tiers": (broken("cascades.0.tiers", []), "has no tiers"),
+    "a missing field": (broken("cascades.0.deadline_s", MISSING), "broken"),
+    "an unknown field": (broken("cascades.0.tiers.0.color", "red"), "broken"),
+    "weights that do not sum": (broken("cascades.0.tiers.0.weight_permille", 1), "do not sum to 1000"),
+    "two ways to reach a tier": (
+        broken("cascades.0.tiers.1.service", "s"),
+        "exactly one of service and external",
+    ),
+    "no way to reach a tier": (
+        broken("cascades.0.tiers.1.external", None),
+        "exactly one of service and external",
+    ),
+}
+
+
+@pytest.mark.parametrize(("table", "why"), BROKEN.values(), ids=BROKEN)
+def test_refuses_a_broken_table(table: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        decode(table)
+
+
+def test_refuses_a_negative_weight() -> None:
+    table = broken("cascades.0.tiers.0.weight_permille", -100)
+    table["cascades"][0]["tiers"][1]["weight_permille"] = 1100
+
+    with pytest.raises(ValueError, match="negative weight"):
+        decode(table)
