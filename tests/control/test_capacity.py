@@ -43,14 +43,18 @@ class Store:
         return self.objects.get(key)
 
     def list(
-        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        *,
+        namespace: str | None = None,  # noqa: ARG002  the port's shape
+        labels: Mapping[str, str] | None = None,  # noqa: ARG002  the port's shape
     ) -> Sequence[Manifest]:
         return [thing for key, thing in sorted(self.objects.items()) if key.kind == kind]
 
-    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:  # noqa: ARG002  the port's shape
         raise AssertionError("the capacity loop writes no child")
 
-    async def delete(self, manifest: Manifest) -> None:
+    async def delete(self, manifest: Manifest) -> None:  # noqa: ARG002  the port's shape
         raise AssertionError("the capacity loop deletes nothing")
 
     async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
@@ -86,7 +90,14 @@ class Prometheus:
 class Told:
     events: list[tuple[str, str, str]] = field(default_factory=list)
 
-    async def record(self, regarding: Manifest, *, reason: str, message: str, warning: bool = False) -> None:
+    async def record(
+        self,
+        regarding: Manifest,
+        *,
+        reason: str,
+        message: str,
+        warning: bool = False,  # noqa: ARG002  the port's shape
+    ) -> None:
         self.events.append((regarding["metadata"]["name"], reason, message))
 
 
@@ -473,5 +484,5 @@ async def test_a_kick_is_answered_before_the_timer(fleet: Fleet):
 
 async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not true():
+        while not true():  # noqa: ASYNC110  nothing announces a state
             await asyncio.sleep(0.01)

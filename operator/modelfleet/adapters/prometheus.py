@@ -24,6 +24,7 @@ from modelfleet.plan.load import FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name
 
 _NAMESPACE_LABEL = "fleet_namespace"
+_MALFORMED = (KeyError, TypeError, ValueError, IndexError)  # what reading JSON of another shape raises
 _SLACK_S = 1.0  # how much longer than one query's timeout a whole look may take, per query
 _ERROR_CHARS_MAX = 300  # a proxy in between may answer with a whole page
 
@@ -81,7 +82,7 @@ class PrometheusMetrics:
             quantiles = {p: self._ask(client, "ttft", queries.ttft(p)) for p in sorted(percentiles)}
         try:
             return _fleet_load(answers, quantiles)
-        except (KeyError, TypeError, ValueError, IndexError) as err:
+        except _MALFORMED as err:
             raise MetricsError(f"Prometheus answered in an unknown shape: {err!r}") from err
 
     def _ask(self, client: PrometheusConnect, name: str, query: str) -> list[dict[str, Any]]:

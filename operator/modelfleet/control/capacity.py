@@ -97,7 +97,6 @@ class CapacityLoop:
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
         fresh = await self._look()
-        self._instruments.forget_objects()
         await self._pass(scale=fresh)
         self._instruments.last_tick.set(self._world.clock.now_s())
 
@@ -147,6 +146,10 @@ class CapacityLoop:
             source=self._source(),
         )
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
+        self._instruments.keep_only(
+            tiers=seen.tiers.keys(),
+            steps={(*name, step.name) for name, chat in seen.cascades.items() for step in chat.spec.tiers},
+        )
         known = frozenset(self._memory.tiers)
         fleet = snapshot(seen, self._world.view, self._memory)
         decided = plan(fleet)

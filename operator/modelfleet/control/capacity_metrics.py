@@ -1,5 +1,7 @@
 """What the capacity loop shows of itself, as Prometheus metrics.  Times in seconds."""
 
+from collections.abc import Collection
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 _TIER = ("fleet_namespace", "model_tier")
@@ -10,6 +12,8 @@ class CapacityMetrics:
     """The instruments; one set per registry."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._tiers: set[tuple[str, str]] = set()
+        self._steps: set[tuple[str, str, str]] = set()
         prefix = "modelfleet_operator_"
         self.desired_replicas = Gauge(
             f"{prefix}desired_replicas", "Replicas wanted.", _TIER, registry=registry
@@ -53,7 +57,13 @@ class CapacityMetrics:
         """For the adapter."""
         self.query_duration.labels(query).observe(duration_s)
 
-    def forget_objects(self) -> None:
-        """Start the per-object gauges again, so that what was deleted does not stay for ever."""
-        for gauge in (self.desired_replicas, self.ready_replicas, self.weight_permille, self.metrics_age):
-            gauge.clear()
+    def keep_only(
+        self, *, tiers: Collection[tuple[str, str]], steps: Collection[tuple[str, str, str]]
+    ) -> None:
+        """Drop the gauges of objects that are gone, so that they do not stay for ever."""
+        for tier in self._tiers.difference(tiers):
+            for gauge in (self.desired_replicas, self.ready_replicas, self.metrics_age):
+                gauge.remove(*tier)
+        for step in self._steps.difference(steps):
+            self.weight_permille.remove(*step)
+        self._tiers, self._steps = set(tiers), set(steps)
