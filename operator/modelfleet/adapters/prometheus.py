@@ -89,13 +89,7 @@ class PrometheusMetrics:
         started_s = time.perf_counter()
         try:
             answer: list[dict[str, Any]] = client.custom_query(query)
-        except (
-            requests.RequestException,
-            PrometheusApiClientException,
-            OSError,
-            ValueError,
-            KeyError,
-        ) as err:
+        except (requests.RequestException, PrometheusApiClientException, OSError, *_MALFORMED) as err:
             raise MetricsError(f"query {name} failed: {str(err)[:_ERROR_CHARS_MAX]}") from err
         self._observe_query(name, time.perf_counter() - started_s)
         return answer
