@@ -1,24 +1,25 @@
 """What the control loops need of the world, in our words; adapters implement it, tests fake it in a few lines."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
 
-
-class Key(NamedTuple):
-    """Names one object.  kind is the Kubernetes kind, e.g. ModelTier."""
-
-    kind: str
-    namespace: str
-    name: str
+__all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "View"]
 
 
 class Cluster(Protocol):
-    """Writes to the API server.  Every call raises ClusterError (Conflict for 409) when it is refused."""
+    """Reads and writes of the API server.  Every call raises ClusterError (Conflict for 409) when it is refused."""
+
+    async def get(self, key: Key) -> Manifest | None:
+        """The object as it is stored now, or None."""
+
+    async def list(self, kind: str, *, namespace: str | None = None) -> tuple[Sequence[Manifest], int]:
+        """All objects of a kind that concern us, and the resourceVersion of the list."""
 
     async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
-        """Server-side apply, forced; returns the object as stored."""
+        """Server-side apply, forced; returns the object as stored.  A uid or resourceVersion in it is a precondition."""
 
     async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
         """Server-side apply of the status subresource, forced; only the fields given are owned."""
@@ -51,3 +52,10 @@ class Clock(Protocol):
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
+
+
+class Hub(Protocol):
+    """The model hub."""
+
+    async def commit(self, repository: str, revision: str, *, endpoint: str, timeout_s: float) -> str | None:
+        """The commit that `revision` is now; None when the hub refuses to say.  Raises NotYet when it is silent."""

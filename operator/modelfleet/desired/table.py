@@ -112,3 +112,17 @@ def _target(tier: str, external: ExternalApi) -> ExternalTarget:
         api_key_file=f"{folder}/api-key" if external.api_key_secret_ref else None,
         ca_file=f"{folder}/ca.crt" if external.ca_config_map_ref else None,
     )
+
+
+def stored_cascades(config: Manifest) -> dict[str, Manifest]:
+    """The encoded Cascades of a route-table ConfigMap by name; empty when it cannot be read."""
+    try:
+        stored = json.loads(config.get("data", {})[names.ROUTE_TABLE_KEY])
+        return {cascade["cascade"]: cascade for cascade in stored["cascades"]}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def encoded(route: CascadeRoute) -> Manifest:
+    """One Cascade as it stands in the stored table."""
+    return json.loads(json.dumps(encode(RouteTable((route,)))))["cascades"][0]  # type: ignore[no-any-return]

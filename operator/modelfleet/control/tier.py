@@ -1,0 +1,103 @@
+"""Reconciles one ModelTier: its children, then its status.  Twice in a row, the second time writes nothing."""
+
+from modelfleet import names
+from modelfleet.api.meta import Manifest, seconds
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.control.children import converge, refusal
+from modelfleet.control.context import Context
+from modelfleet.control.ports import Key
+from modelfleet.desired import model_source
+from modelfleet.desired import tier as desired
+from modelfleet.diff import tier_status
+from modelfleet.diff.changes import controlled_by
+from modelfleet.diff.conditions import status_converged
+from modelfleet.diff.pods import Cause
+from modelfleet.errors import ClusterError, InvalidSpec, NotYet
+
+
+async def reconcile_tier(key: Key, ctx: Context) -> float | None:
+    """Bring the world to what the tier wants, and say in its status how far that went."""
+    item = ctx.view.get(key)
+    if item is None or "deletionTimestamp" in item["metadata"]:
+        return None  # Owner references collect the children.
+    tier = ModelTier.model_validate(item)
+    child = Key("Deployment", key.namespace, names.tier_child(key.name))
+    replicas = desired.replicas(tier, ctx.view.get(child))
+    revision = await _revision(tier, ctx)
+
+    error: ClusterError | None = None
+    failure: Cause | None = None
+    if not paused(item):
+        try:
+            failure = await _converge(tier, ctx, revision=revision, replicas=replicas)
+        except InvalidSpec as err:
+            failure = Cause(err.reason, err.message, stuck=True, missing_ref=True)
+        except ClusterError as err:
+            error, failure = err, refusal(err)
+
+    seen = tier_status.Observed(
+        deployment=ctx.view.get(child),
+        pods=ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_TIER: child.name}),
+        revision=revision,
+        wanted_replicas=replicas,
+        failure=failure,
+        paused=paused(item),
+    )
+    await write_status(
+        key, item, tier_status.status(tier, seen, now_s=ctx.clock.now_s()), tier_status.TYPES, ctx
+    )
+    if error is not None:
+        raise error
+    return None
+
+
+def paused(item: Manifest) -> bool:
+    """Whether the user asked us to leave the object's children alone."""
+    annotations = item["metadata"].get("annotations") or {}
+    return bool(annotations.get(names.ANNOTATION_PAUSED) == "true")
+
+
+async def write_status(
+    key: Key, item: Manifest, status: Manifest, types: tuple[str, ...], ctx: Context
+) -> None:
+    """Apply our part of the status, unless it says so already."""
+    if status_converged(item.get("status") or {}, status, types=types):
+        return
+    try:
+        ctx.took(await ctx.cluster.apply_status(key, status, manager=names.FIELD_MANAGER_STRUCTURE))
+    except ClusterError as err:
+        if err.status != 404:  # noqa: PLR2004  deleted since: nobody is left to read it
+            raise
+
+
+async def _converge(tier: ModelTier, ctx: Context, *, revision: str | None, replicas: int) -> Cause | None:
+    children = desired.tier(tier, ctx.settings.now, revision=revision, replicas=replicas)
+    return await converge(
+        ctx,
+        tier.metadata.namespace,
+        children.wanted,
+        ours=controlled_by(tier.metadata.uid),
+        absent=children.absent,
+    )
+
+
+async def _revision(tier: ModelTier, ctx: Context) -> str | None:
+    """The commit to serve: the one that was resolved for this source before, or what the hub says now.
+
+    Resolved once: a branch that moves must not replace pods that nobody asked to replace.
+    """
+    source = tier.spec.model
+    repository = model_source.hub_repository(source) if source else None
+    if source is None or repository is None or model_source.is_commit(source.revision):
+        return source.revision if source and repository else None
+    before = tier.status.model
+    if before and before.revision and before.source == model_source.source_id(source):
+        return before.revision
+    hub = ctx.settings.now.hub
+    try:
+        commit = await ctx.hub.commit(
+            repository, source.revision, endpoint=hub.endpoint, timeout_s=seconds(hub.timeout)
+        )
+    except NotYet:
+        return source.revision
+    return commit or source.revision

@@ -1,0 +1,59 @@
+"""Conditions that never flap: a transition time moves with the status only, and one cause has one wording."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from modelfleet.api.meta import Condition, ConditionStatus, Manifest
+from modelfleet.diff.changes import contains
+
+MESSAGE_CHARS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One condition as judged now; `type` says what it is about."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+def conditions(
+    findings: Sequence[Finding], before: Sequence[Condition], *, generation: int, now_s: float
+) -> list[Manifest]:
+    """The findings as conditions, sorted by type.  A type without a finding is absent."""
+    previous = {condition.type: condition for condition in before}
+    return [
+        {
+            "type": finding.type,
+            "status": finding.status,
+            "reason": finding.reason,
+            "message": finding.message[:MESSAGE_CHARS_MAX],
+            "lastTransitionTime": _transition(finding, previous.get(finding.type), now_s),
+            "observedGeneration": generation,
+        }
+        for finding in sorted(findings, key=lambda finding: finding.type)
+    ]
+
+
+def status_converged(observed: Mapping[str, Any], wanted: Mapping[str, Any], *, types: Sequence[str]) -> bool:
+    """Whether the stored status says what we want, and has no condition of ours (`types`) that we no longer want."""
+    stored = {
+        condition["type"] for condition in observed.get("conditions") or () if condition["type"] in types
+    }
+    kept = {condition["type"] for condition in wanted["conditions"]}
+    return stored == kept and contains(observed, wanted)
+
+
+def rfc3339(now_s: float) -> str:
+    """Seconds since the epoch as the API server writes time."""
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _transition(finding: Finding, previous: Condition | None, now_s: float) -> str:
+    if previous and previous.status == finding.status and previous.last_transition_time:
+        return previous.last_transition_time
+    return rfc3339(now_s)
