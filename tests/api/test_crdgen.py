@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.cluster import gotools
 from modelfleet import names
 from modelfleet.api import crdgen
 from modelfleet.api.structural import NotStructural
@@ -147,3 +148,15 @@ def test_runs_as_the_makefile_runs_it() -> None:
     )
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize("kind", BY_KIND.values(), ids=BY_KIND)
+def test_helm_renders_the_very_bytes_that_kubectl_applies(kind: crdgen.Kind) -> None:
+    file = f"{names.GROUP}_{kind.plural}.yaml"
+    command = [gotools.build("helm"), "template", "x", ROOT / "charts/modelfleet", "--kube-version", "1.34.0"]
+    shown = ["--set", "crds.keep=false", "--show-only", f"templates/crds/{file}"]
+
+    rendered = subprocess.run([*command, *shown], check=True, capture_output=True, text=True).stdout
+
+    assert rendered.split("\n", 2)[2] == (ROOT / "crds" / file).read_text()  # after --- and # Source
