@@ -1,11 +1,12 @@
 """`python -m e2e.cluster`: build, up, down, status, shell, exec."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
-from e2e.cluster import gotools, imageset, local, packages
+from e2e.cluster import gotools, imageset, local, models, packages
 from e2e.cluster.progress import say
 
 BUILDS = {
@@ -15,12 +16,14 @@ BUILDS = {
 
 
 def build(arguments: argparse.Namespace) -> int:
-    for what in (*BUILDS, "images") if arguments.what == "all" else (arguments.what,):
+    for what in (*BUILDS, "images", "models") if arguments.what == "all" else (arguments.what,):
         for program in BUILDS.get(what, []):
             print(gotools.build(program))
         if what == "images":
             packages.ensure()
             print(imageset.build_all())
+        if what == "models":
+            print(models.folder())
     return 0
 
 
@@ -48,8 +51,22 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def load(arguments: argparse.Namespace) -> int:
+    """build the images again and give the running cluster those that changed"""
+    changed = local.load(_running(arguments.state))
+    say(f"loaded {', '.join(changed)}" if changed else "no image changed")
+    return 0
+
+
+def model_claim(arguments: argparse.Namespace) -> int:
+    print(
+        json.dumps({"apiVersion": "v1", "kind": "List", "items": models.claim(arguments.namespace)}, indent=1)
+    )
+    return 0
+
+
 def shell(arguments: argparse.Namespace) -> int:
-    """A shell inside, with kubectl and helm on PATH."""
+    """a shell inside, with kubectl and helm on PATH"""
     found = _running(arguments.state)
     os.environ["PATH"] = str(found.environment()["PATH"])
     return local.run_inside(found, [os.environ.get("SHELL", "/bin/sh")])
@@ -67,18 +84,28 @@ def _running(state: Path | None) -> local.Running:
     raise local.ClusterError("no cluster is running; `make cluster-up` starts one")
 
 
+COMMANDS = {"build": build, "up": up, "down": down, "status": status, "load": load, "shell": shell}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m e2e.cluster", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for name, function in {"build": build, "up": up, "down": down, "status": status, "shell": shell}.items():
+    for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=function.__doc__)
         command.set_defaults(function=function)
         command.add_argument("--state", type=lambda text: Path(text).resolve(), help="state folder")
         if function is build:
-            command.add_argument("what", nargs="?", default="all", choices=[*BUILDS, "images", "all"])
+            command.add_argument(
+                "what", nargs="?", default="all", choices=[*BUILDS, "images", "models", "all"]
+            )
         if function is up:
             command.add_argument("--detach", action="store_true", help="return when the cluster is ready")
             command.add_argument("--kwok", action="store_true", help="add two pretended GPU nodes")
+    command = commands.add_parser(
+        "models", help="manifests of the models' volume and claim, for kubectl apply"
+    )
+    command.set_defaults(function=model_claim)
+    command.add_argument("namespace")
     command = commands.add_parser("exec", help="run a command inside: exec -- COMMAND")
     command.set_defaults(function=execute)
     command.add_argument("--state", type=lambda text: Path(text).resolve(), help="state folder")

@@ -48,7 +48,9 @@ def _make(tag: str) -> None:
         tarball = folder / "base.tar"
         excluded = [f"--exclude=./{path}" for path in LEFT_OUT]
         # Devices and the like belong to the runtime, and cannot be made everywhere.
-        _run("tar", "--create", f"--file={tarball}", *excluded, "--exclude=./dev/*", f"--directory={root}", ".")
+        _run(
+            "tar", "--create", f"--file={tarball}", *excluded, "--exclude=./dev/*", f"--directory={root}", "."
+        )
         buildah.from_tarball(tag, tarball)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,5 +60,3 @@ def _run(*argv: str) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"{argv[0]} failed:\n{(result.stdout + result.stderr)[-2000:]}")
-
-

@@ -10,7 +10,9 @@ from pathlib import Path
 from e2e.cluster import mirrors, paths
 
 
-def build(tag: str, dockerfile: Path, *, target: str = "", arguments: Mapping[str, str] | None = None) -> None:
+def build(
+    tag: str, dockerfile: Path, *, target: str = "", arguments: Mapping[str, str] | None = None
+) -> None:
     """Build `tag` from a Dockerfile whose context is the repository; layers are cached."""
     options = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
     if target:
@@ -40,7 +42,12 @@ def from_tarball(tag: str, tarball: Path) -> None:
 
 
 def exists(tag: str) -> bool:
-    return subprocess.run(_argv("inspect", "--type=image", tag), env=_env(), capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            _argv("inspect", "--type=image", tag), env=_env(), capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def save(tag: str, archive: Path) -> None:

@@ -92,6 +92,8 @@ def controller_manager(binary: Path, *, kubeconfig: Path, pki: Path) -> list[str
         # Tests delete hundreds of objects and wait for their children to go.
         "--kube-api-qps=200",
         "--kube-api-burst=400",
+        # A pod waits for its claim, and a new claim for the next round.
+        "--pvclaimbinder-sync-period=1s",
     ]
 
 

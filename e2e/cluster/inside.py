@@ -24,8 +24,8 @@ WATCH_EVERY_S = 1.0
 class Cluster:
     """Everything that runs inside.  `start` returns when pods can run and names resolve."""
 
-    def __init__(self, state: Path, *, assets: Path, images: Path, kwok: bool, cgroup: str) -> None:
-        self.state, self.assets, self.images, self.kwok, self.cgroup = state, assets, images, kwok, cgroup
+    def __init__(self, state: Path, *, assets: Path, kwok: bool, cgroup: str) -> None:
+        self.state, self.assets, self.kwok, self.cgroup = state, assets, kwok, cgroup
         self.scratch = paths.made(state / "node")
         self.certs = paths.made(self.scratch / "pki")
         self.processes = Processes(paths.made(state / "logs"))
@@ -40,8 +40,7 @@ class Cluster:
         relay.serve_in_thread(api_listener, API_PORT)
         self._start_controllers()
         self.kubectl("apply", "-f", "-", stdin=json.dumps(listed(addons.dns())))
-        # The node may say "Ready" only when its images are there.
-        self._import_images()
+        self.processes.wait_for("containerd", containers.answers, limit_s=START_LIMIT_S)
         self._start_kubelet()
         self._give_gpus()
         if self.kwok:
@@ -90,11 +89,6 @@ class Cluster:
             ),
         ):
             self.processes.start(name, argv)
-
-    def _import_images(self) -> None:
-        self.processes.wait_for("containerd", containers.answers, limit_s=START_LIMIT_S)
-        for archive in sorted(self.images.glob("*.tar")):
-            containers.load(archive)
 
     def _start_kubelet(self) -> None:
         config = self.scratch / "kubelet.json"
@@ -162,8 +156,8 @@ class Cluster:
             ("proxy", "system:kube-proxy", ""),
             ("kubelet", f"system:node:{addons.NODE}", "system:nodes"),
         ):
-            hosts = (addons.NODE, node.ADDRESS, "127.0.0.1") if user == "kubelet" else ()
-            pair = authority.issue(user, name, group=group, hosts=hosts)
+            served = (addons.NODE, node.ADDRESS, "127.0.0.1") if user == "kubelet" else ()
+            pair = authority.issue(user, name, group=group, hosts=served)
             pki.kubeconfig(self._kubeconfig(user), server=inner, authority=authority.pair, user=pair)
         admin = pki.Pair(self.certs / "admin.crt", self.certs / "admin.key")
         pki.kubeconfig(self.admin, server=inner, authority=authority.pair, user=admin)
@@ -195,13 +189,13 @@ def _work(arguments: argparse.Namespace) -> None:
     cluster = Cluster(
         arguments.state,
         assets=arguments.assets,
-        images=arguments.images,
         kwok=arguments.kwok,
         cgroup=cgroups.make(arguments.cgroup),
     )
     try:
         cluster.start(socket.socket(fileno=arguments.api_listener))
-    except Exception as error:  # noqa: BLE001  (the outer process shows it)
+    except Exception as error:
+        # The outer process shows it.
         (arguments.state / "failed").write_text(f"{error}\n")
         raise
     (arguments.state / "ready").touch()
@@ -214,7 +208,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--assets", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--cgroup", required=True)
     parser.add_argument("--api-listener", type=int, required=True)
     parser.add_argument("--kwok", action="store_true")

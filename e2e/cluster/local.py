@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from e2e.cluster import cgroups, gotools, imageset, packages, paths, relay
+from e2e.cluster import cgroups, containers, gotools, imageset, node, packages, paths, relay, store
 from e2e.cluster.processes import POLL_S, NotReady, ProcessDied, spawn, tail
 from e2e.cluster.progress import say, step
 
@@ -105,12 +105,14 @@ def start(state: Path | None = None, *, kwok: bool = False) -> Iterator[Running]
     prepare()
     assets = gotools.assets(PROGRAMS)
     archives = imageset.build_all()
+    store.ensure(archives)
     with _own(folder), contextlib.ExitStack() as stack:
         name = f"{cgroups.PREFIX}{os.getpid()}-{time.monotonic_ns()}"
         stack.callback(cgroups.remove, name)
         stack.callback(_forget, folder)
         with step("starting the cluster", typical_s=15):
-            process, port = _launch(folder, assets=assets, archives=archives, kwok=kwok, cgroup=name)
+            store.copy_latest(archives, node.containerd_root(paths.made(folder / "node")))
+            process, port = _launch(folder, assets=assets, kwok=kwok, cgroup=name)
             stack.callback(_kill, process)
             _wait_until_ready(folder, process)
         found = Running(folder, os.getpid(), _first_child(process.pid), f"https://127.0.0.1:{port}", assets)
@@ -153,6 +155,18 @@ def stop(state: Path | None = None) -> bool:
             os.kill(found.supervisor, signal.SIGKILL)
         time.sleep(POLL_S)
     return True
+
+
+def load(found: Running) -> list[str]:
+    """Build the images again and replace those that changed; pods get them when they next start."""
+    archives = [archive.resolve() for archive in sorted(imageset.build_all().glob("*.tar"))]
+    record = node.containerd_root(found.state / "node") / store.LOADED
+    loaded = store.recalled(record)
+    changed = [archive for archive in archives if archive.name not in loaded]
+    for archive in changed:
+        node.run(*found.command("ctr", "--namespace", containers.NAMESPACE, "images", "import", str(archive)))
+    store.remember(record, archives)
+    return [archive.name for archive in changed]
 
 
 def prepare() -> None:
@@ -202,14 +216,12 @@ def _remember(found: Running) -> None:
     unfinished.replace(found.state / "cluster.json")
 
 
-def _launch(
-    folder: Path, *, assets: Path, archives: Path, kwok: bool, cgroup: str
-) -> tuple[subprocess.Popen[bytes], int]:
+def _launch(folder: Path, *, assets: Path, kwok: bool, cgroup: str) -> tuple[subprocess.Popen[bytes], int]:
     listener = relay.listen()
     port: int = listener.getsockname()[1]
     inside = [
         sys.executable, "-m", "e2e.cluster.inside", f"--state={folder}", f"--assets={assets}",
-        f"--images={archives}", f"--cgroup={cgroup}", f"--api-listener={listener.fileno()}",
+        f"--cgroup={cgroup}", f"--api-listener={listener.fileno()}",
         *(["--kwok"] if kwok else []),
     ]  # fmt: skip
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]

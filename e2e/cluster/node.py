@@ -46,11 +46,17 @@ options ndots:5
 """
 
 
-def make_private(scratch: Path) -> None:
-    """Bind folders of `scratch` over everything that the node writes to."""
+def containerd_root(scratch: Path) -> Path:
+    return scratch / "containerd"
+
+
+def make_private(scratch: Path, *, storage: Path | None = None) -> None:
+    """Bind folders of `scratch` over everything that the node writes to; `storage` is containerd's."""
     run("mount", "--make-rprivate", "/")
     for place in PRIVATE:
         folder = paths.made(scratch / "private" / place.lstrip("/"))
+        if place == "/var/lib/containerd":
+            folder = paths.made(storage or containerd_root(scratch))
         paths.made(Path(place))
         run("mount", "--bind", str(folder), place)
     resolv = scratch / "resolv.conf"

@@ -1,7 +1,6 @@
 """Building into a shared cache: one builder at a time, and nothing half-made under its final name."""
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ def once(target: Path, make: Callable[[Path], None], *, name: str) -> Path:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             make(scratch / target.name)
-            os.replace(scratch / target.name, target)
+            (scratch / target.name).rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
