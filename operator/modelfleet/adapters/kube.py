@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
-from modelfleet import names
+from modelfleet import __version__, names
 from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
 from modelfleet.errors import ClusterError, Conflict
@@ -72,6 +72,7 @@ class KubeCluster:
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         self.api = ApiClient(configuration)
+        self.api.user_agent = f"modelfleet/{__version__}"  # what audit logs and rate limits know us by
         return self
 
     async def __aexit__(self, *_: object) -> None:

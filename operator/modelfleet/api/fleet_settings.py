@@ -67,7 +67,7 @@ class Images(SettingsModel):
     llama_cpp: str = Field(default="ghcr.io/ggml-org/llama.cpp:server", description="Serves llama.cpp tiers.")
     router: str = Field(default="ghcr.io/modelfleet/modelfleet-router:0.1.0", description="Runs routers.")
     downloader: str = Field(
-        default="ghcr.io/modelfleet/modelfleet-operator:0.1.0",
+        default="ghcr.io/modelfleet/modelfleet-downloader:0.1.0",
         description="Downloads hf:// models: any image with python3 and huggingface_hub.",
     )
 

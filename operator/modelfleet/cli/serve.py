@@ -19,8 +19,11 @@ from modelfleet.adapters.hub import ModelHub
 from modelfleet.adapters.kube import KubeCluster
 from modelfleet.adapters.lease import Leadership
 from modelfleet.adapters.probes import ProbeServer
-from modelfleet.api.meta import Manifest
+from modelfleet.adapters.prometheus import PrometheusMetrics
+from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import handlers
+from modelfleet.control.capacity import CapacityLoop, World
+from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.health import Health
 from modelfleet.control.metrics import StructureMetrics
@@ -98,6 +101,18 @@ class Operator:
         self.queue = WorkQueue(
             self._reconcile, clock, workers=self.settings.workers, observer=self.metrics.reconciled
         )
+        instruments = CapacityMetrics(REGISTRY)
+        self.prometheus = PrometheusMetrics(
+            lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query
+        )
+        world = World(
+            view=self.ctx.view, cluster=cluster, events=self.ctx.events, clock=clock, metrics=self.prometheus
+        )
+        self.capacity = CapacityLoop(
+            world,
+            interval_s=lambda: seconds(self.ctx.settings.now.capacity.interval),
+            instruments=instruments,
+        )
         self.resync = Resync(self.ctx, namespaces=self.settings.watch_namespaces, add=self.queue.add)
         where = Key("ConfigMap", self.settings.namespace, self.settings.settings_config_map)
         self.settings_watch = SettingsWatch(self.ctx, where, self._settings_changed)
@@ -169,7 +184,9 @@ class Operator:
     async def _loops(self) -> None:
         for key in handlers.everything(self.ctx.view):
             self.queue.add(key)
-        await self.queue.run()
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self.queue.run(), name="structure")
+            loops.create_task(self.capacity.run(), name="capacity")
 
     async def _reconcile(self, key: Key) -> float | None:
         work: Callable[[Key, Context], Awaitable[float | None]]
@@ -181,7 +198,9 @@ class Operator:
             self.queue.add(key)
 
     def _watched(self, item: Manifest) -> None:
-        """A watch brought news of `item`."""
+        """A pod became ready or vanished, or somebody wants something else: weights do not wait for the timer."""
+        if item["kind"] in ("Cascade", "ModelTier", "Pod"):
+            self.capacity.kick()
 
     def _settings_changed(self) -> None:
         self.metrics.settings(self.ctx.settings.now)

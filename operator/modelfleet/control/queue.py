@@ -128,7 +128,7 @@ class WorkQueue:
                 "the API server refused", error=str(err), status=err.status, failures=state.failures
             )
             return max(backoff_s(state.failures), err.retry_after_s or 0.0)
-        except Exception:
+        except Exception:  # noqa: BLE001  a bug in one reconcile must not end the others
             state.failures += 1
             bound.exception("reconcile failed", failures=state.failures)
             return backoff_s(state.failures)

@@ -1,6 +1,7 @@
 """Reconciles one router of a namespace, and the status of the Cascades that it serves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
@@ -20,68 +21,94 @@ from modelfleet.errors import ClusterError
 ROUTER = "Router"  # not an API kind: the key of a router's children
 
 
-def router_key(cascade: Cascade) -> Key:
-    """Key of the router that serves the Cascade."""
-    return Key(ROUTER, cascade.metadata.namespace, desired.of_cascade(cascade))
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What a router has to do with: its Cascades, as stored and parsed, and the tiers they name."""
+
+    key: Key
+    items: Sequence[Manifest]
+    cascades: Sequence[Cascade]
+    tiers: Mapping[str, ModelTier]
+    stored: Manifest | None  # the ConfigMap with the route table
 
 
 async def reconcile_router(key: Key, ctx: Context) -> float | None:
     """Bring the router's children and route table to what its Cascades want; then the Cascades' status."""
-    items = [item for item in _cascades(ctx, key.namespace) if _serves(item, key.name)]
-    cascades = [Cascade.model_validate(item) for item in items]
-    tiers = _tiers(ctx, cascades)
+    world = _observe(key, ctx)
     error: ClusterError | None = None
     failure: Cause | None = None
-    if not any(map(paused, items)):
+    if not world.items or not all(map(paused, world.items)):
         try:
-            failure = await _converge(key, cascades, tiers, ctx)
+            failure = await _converge(world, ctx)
         except ClusterError as err:
             error, failure = err, refusal(err)
-    await _write_statuses(key, items, cascades, tiers, failure, ctx)
+    await _write_statuses(_observe(key, ctx), failure, ctx)
     if error is not None:
         raise error
     return None
 
 
-async def _converge(
-    key: Key, cascades: Sequence[Cascade], tiers: dict[str, ModelTier], ctx: Context
-) -> Cause | None:
+def _observe(key: Key, ctx: Context) -> _World:
+    found = ctx.view.list("Cascade", namespace=key.namespace)
+    living = [item for item in found if "deletionTimestamp" not in item["metadata"]]
+    pairs = [(item, Cascade.model_validate(item)) for item in living]
+    served = [(item, cascade) for item, cascade in pairs if desired.of_cascade(cascade) == key.name]
+    cascades = [cascade for _, cascade in served]
+    return _World(
+        key=key,
+        items=[item for item, _ in served],
+        cascades=cascades,
+        tiers=_tiers(cascades, ctx),
+        stored=ctx.view.get(Key("ConfigMap", key.namespace, names.route_table(key.name))),
+    )
+
+
+def _tiers(cascades: Sequence[Cascade], ctx: Context) -> dict[str, ModelTier]:
+    """The tiers that the Cascades name and that exist."""
+    wanted = {
+        (cascade.metadata.namespace, step.tier_ref.name)
+        for cascade in cascades
+        for step in cascade.spec.tiers
+    }
+    items = [ctx.view.get(Key("ModelTier", *place)) for place in sorted(wanted)]
+    living = [item for item in items if item and "deletionTimestamp" not in item["metadata"]]
+    return {item["metadata"]["name"]: ModelTier.model_validate(item) for item in living}
+
+
+async def _converge(world: _World, ctx: Context) -> Cause | None:
+    key = world.key
     ours = owned_by_any("Cascade")
-    if not cascades:
-        absent = [(kind, key.name) for kind in desired.KINDS if kind != "ConfigMap"]
-        absent.append(("ConfigMap", names.route_table(key.name)))
-        return await converge(ctx, key.namespace, (), ours=ours, absent=absent)
+    if not world.cascades:
+        gone = [(kind, key.name) for kind in desired.KINDS if kind != "ConfigMap"]
+        gone.append(("ConfigMap", names.route_table(key.name)))
+        return await converge(ctx, key.namespace, (), ours=ours, absent=gone)
     router = desired.Router(
         name=key.name,
         namespace=key.namespace,
-        cascades=tuple(cascades),
-        external_tiers=tuple(tier for _, tier in sorted(tiers.items()) if tier.spec.external),
+        cascades=tuple(world.cascades),
+        external_tiers=tuple(tier for _, tier in sorted(world.tiers.items()) if tier.spec.external),
     )
-    config = table.config_map(router, table.table(cascades, tiers))
-    wanted = desired.children(router, ctx.settings.now, table=config)
+    frozen = {item["metadata"]["name"] for item in world.items if paused(item)}
+    routes = table.table(world.cascades, world.tiers, frozen=frozen, stored=world.stored)
+    wanted = desired.children(router, ctx.settings.now, table=table.config_map(router, routes))
     kinds = {manifest["kind"] for manifest in wanted}
-    absent = [(kind, key.name) for kind in desired.KINDS if kind not in kinds]
-    return await converge(ctx, key.namespace, wanted, ours=ours, absent=absent)
+    gone = [(kind, key.name) for kind in desired.KINDS if kind not in kinds]
+    return await converge(ctx, key.namespace, wanted, ours=ours, absent=gone)
 
 
-async def _write_statuses(
-    key: Key,
-    items: Sequence[Manifest],
-    cascades: Sequence[Cascade],
-    tiers: dict[str, ModelTier],
-    failure: Cause | None,
-    ctx: Context,
-) -> None:
+async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) -> None:
+    key = world.key
     deployment = ctx.view.get(Key("Deployment", key.namespace, key.name))
     router_pods = ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_ROUTER: key.name})
     ready = int((deployment or {}).get("status", {}).get("readyReplicas", 0))
     why = pods.cause(deployment, router_pods, pool=None) if deployment and not ready else None
-    conflicts = table.accepted(cascades).conflicts
-    stored = ctx.view.get(Key("ConfigMap", key.namespace, names.route_table(key.name)))
-    for item, cascade in zip(items, cascades, strict=True):
+    conflicts = table.accepted(world.cascades).conflicts
+    for item, cascade in zip(world.items, world.cascades, strict=True):
         seen = cascade_status.Observed(
-            tiers=tiers,
-            table_current=_programmed(cascade, tiers, stored),
+            endpoint=desired.endpoint(cascade),
+            router=key.name,
+            tiers=world.tiers,
+            table_current=_programmed(cascade, world),
             router_ready=ready,
             router_cause=why,
             name_taken_by=conflicts.get(cascade.metadata.name),
@@ -93,34 +120,9 @@ async def _write_statuses(
         await write_status(own, item, status, cascade_status.TYPES, ctx)
 
 
-def _programmed(cascade: Cascade, tiers: dict[str, ModelTier], stored: Manifest | None) -> bool:
+def _programmed(cascade: Cascade, world: _World) -> bool:
     """Whether the stored table holds what the Cascade should be."""
-    route = table.cascade_route(cascade, tiers)
-    if stored is None or route is None:
+    route = table.cascade_route(cascade, world.tiers)
+    if world.stored is None or route is None:
         return False
-    return contains(table.stored_cascades(stored).get(cascade.metadata.name), table.encoded(route))
-
-
-def _cascades(ctx: Context, namespace: str) -> list[Manifest]:
-    cascades = ctx.view.list("Cascade", namespace=namespace)
-    return [item for item in cascades if "deletionTimestamp" not in item["metadata"]]
-
-
-def _serves(item: Manifest, router: str) -> bool:
-    return desired.of_cascade(Cascade.model_validate(item)) == router
-
-
-def _tiers(ctx: Context, cascades: Sequence[Cascade]) -> dict[str, ModelTier]:
-    """The tiers that the Cascades name and that exist."""
-    wanted = {
-        (cascade.metadata.namespace, step.tier_ref.name)
-        for cascade in cascades
-        for step in cascade.spec.tiers
-    }
-    items = [ctx.view.get(Key("ModelTier", *place)) for place in sorted(wanted)]
-    found = [
-        ModelTier.model_validate(item)
-        for item in items
-        if item and "deletionTimestamp" not in item["metadata"]
-    ]
-    return {tier.metadata.name: tier for tier in found}
+    return contains(table.stored_cascades(world.stored).get(cascade.metadata.name), table.encoded(route))

@@ -35,7 +35,12 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
         except ClusterError as err:
             error, failure = err, refusal(err)
 
+    source = model_source.source_id(tier.spec.model) if tier.spec.model else None
     seen = tier_status.Observed(
+        endpoint=desired.endpoint(tier),
+        selector=desired.selector(tier),
+        source=source,
+        pinned=model_source.is_commit(revision or ""),
         deployment=ctx.view.get(child),
         pods=ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_TIER: child.name}),
         revision=revision,

@@ -7,11 +7,11 @@ left its endpoints.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfleet import names
-from modelfleet.api.meta import Manifest, seconds
+from modelfleet.api.meta import EnvVar, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 
 ENDPOINT_DELAY_S = 5  # for every router and kube-proxy to see that the pod is terminating
@@ -102,7 +102,7 @@ def _llama_arguments(tier: ModelTier, model: str) -> list[str]:
 def _llama_environment(tier: ModelTier) -> list[Manifest]:
     engine = tier.spec.llama_cpp
     assert engine is not None
-    return [{"name": "HOME", "value": CACHE_FOLDER}, *(env.model_dump() for env in engine.env)]
+    return _with_users({"HOME": CACHE_FOLDER}, engine.env)
 
 
 # Idle twice in a row, a second apart: the next request may be between two threads.  A server too busy to answer
@@ -119,6 +119,12 @@ while [ "$SECONDS" -lt "$end" ] && [ "$idle" -lt 2 ]; do
   sleep 1
 done
 """
+
+
+def _with_users(ours: Mapping[str, str], users: Sequence[EnvVar]) -> list[Manifest]:
+    """Our variables and the user's, which win; a name may stand in the list only once."""
+    merged = {**ours, **{env.name: env.value for env in users}}
+    return [{"name": name, "value": value} for name, value in sorted(merged.items())]
 
 
 def _llama_pre_stop(limit_s: int) -> Manifest:
@@ -163,8 +169,7 @@ def _vllm_environment(tier: ModelTier) -> list[Manifest]:
     }
     # getpass.getuser() inside torch fails for a user that is not in the image's passwd file.
     fixed = {"HF_HUB_OFFLINE": "1", "USER": names.MANAGER, "VLLM_NO_USAGE_STATS": "1"}
-    ours = [{"name": name, "value": value} for name, value in sorted({**folders, **fixed}.items())]
-    return [*ours, *(env.model_dump() for env in engine.env)]
+    return _with_users({**folders, **fixed}, engine.env)
 
 
 def _vllm_pre_stop(limit_s: int) -> Manifest:  # noqa: ARG001  the engine itself bounds the rest

@@ -1,15 +1,15 @@
 """Cascades and tiers -> the route table that a router reads."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade, initial_weights, permille
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, decode, encode
 from modelfleet.api.serving import ExternalApi
-from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, encode
 from modelfleet.desired import router
 
 _PERMILLE = 1000
@@ -38,10 +38,33 @@ def _age(cascade: Cascade) -> tuple[str, str]:
     return cascade.metadata.creation_timestamp or "", cascade.metadata.name
 
 
-def table(cascades: Sequence[Cascade], tiers: Mapping[str, ModelTier]) -> RouteTable:
-    """What the router should do.  A Cascade none of whose tiers can be used is left out."""
-    routes = (cascade_route(cascade, tiers) for cascade in accepted(cascades).cascades)
+def table(
+    cascades: Sequence[Cascade],
+    tiers: Mapping[str, ModelTier],
+    *,
+    frozen: Collection[str] = (),
+    stored: Manifest | None = None,
+) -> RouteTable:
+    """What the router should do.  A Cascade none of whose tiers can be used is left out.
+
+    The Cascades named in `frozen` stay as they are in the `stored` table.
+    """
+    before = _decoded(stored) if frozen else {}
+    routes = (
+        before.get(cascade.metadata.name)
+        if cascade.metadata.name in frozen
+        else cascade_route(cascade, tiers)
+        for cascade in accepted(cascades).cascades
+    )
     return RouteTable(cascades=tuple(route for route in routes if route is not None))
+
+
+def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute]:
+    try:
+        routes = decode(json.loads((stored or {}).get("data", {})[names.ROUTE_TABLE_KEY]))
+    except (KeyError, ValueError):
+        return {}
+    return {route.cascade: route for route in routes.cascades}
 
 
 def config_map(owner: router.Router, routes: RouteTable) -> Manifest:

@@ -81,6 +81,11 @@ def endpoint(spec: ModelTier) -> str:
     return f"http://{names.tier_child(spec.metadata.name)}.{spec.metadata.namespace}.svc/v1"
 
 
+def selector(spec: ModelTier) -> str:
+    """What finds the tier's pods, as the scale subresource wants it."""
+    return ",".join(f"{key}={value}" for key, value in sorted(meta.tier_selector(spec).items()))
+
+
 def _all(child: str) -> tuple[tuple[str, str], ...]:
     kinds = ("Deployment", "PodDisruptionBudget", "Service", "ServiceAccount")
     return tuple((kind, child) for kind in kinds)

@@ -7,7 +7,6 @@ from modelfleet import names
 from modelfleet.api.cascade import Cascade, CascadeTier
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.desired import router
 from modelfleet.diff.conditions import Finding, conditions
 from modelfleet.diff.pods import Cause
 
@@ -18,6 +17,8 @@ TYPES = ("Accepted", "Paused", "Programmed", "Ready", "Reconciling", "ResolvedRe
 class Observed:
     """What there is of a Cascade."""
 
+    endpoint: str  # base URL of its router
+    router: str  # name of its router
     tiers: Mapping[str, ModelTier] = field(
         default_factory=dict
     )  # by name of the ModelTier; missing ones are absent
@@ -37,7 +38,7 @@ def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
     findings = _findings(cascade, seen, ready=ready)
     return {
         "observedGeneration": generation,
-        "endpoint": router.endpoint(cascade),
+        "endpoint": seen.endpoint,
         "ready": f"{sum(ready)}/{len(ready)}",
         "tiers": [
             {"name": step.name, "ready": is_ready}
@@ -110,9 +111,7 @@ def _programmed(cascade: Cascade, seen: Observed, accepted: Finding) -> Finding:
     if not seen.router_ready:
         why = seen.router_cause or Cause("RouterStarting", "No router pod is ready yet")
         return Finding("Programmed", "False", why.reason, why.message)
-    return Finding(
-        "Programmed", "True", "Programmed", f"Router {router.of_cascade(cascade)} serves the Cascade"
-    )
+    return Finding("Programmed", "True", "Programmed", f"Router {seen.router} serves the Cascade")
 
 
 def _usable(step: CascadeTier, seen: Observed) -> bool:

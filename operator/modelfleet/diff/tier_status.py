@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from modelfleet import names
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.desired import meta, model_source
-from modelfleet.desired import tier as desired_tier
 from modelfleet.diff import pods as pod_causes
 from modelfleet.diff.conditions import Finding, conditions
 from modelfleet.diff.pods import Cause
@@ -20,9 +18,13 @@ ROLLING_OUT = "RollingOut"
 class Observed:
     """What there is of a tier.  `failure`: why its children could not be written as wanted."""
 
+    endpoint: str  # base URL of the tier
+    selector: str = ""  # label selector of its pods
+    source: str | None = None  # the hf:// source that was resolved; None for other sources
+    revision: str | None = None  # what it was resolved to
+    pinned: bool = True  # whether that is a commit
     deployment: Manifest | None = None
     pods: Sequence[Manifest] = ()
-    revision: str | None = None
     wanted_replicas: int = 0
     failure: Cause | None = None
     paused: bool = False
@@ -37,21 +39,19 @@ def status(tier: ModelTier, seen: Observed, *, now_s: float) -> Manifest:
     wanted: Manifest = {
         "observedGeneration": generation,
         "engine": tier.engine,
-        "endpoint": desired_tier.endpoint(tier),
+        "endpoint": seen.endpoint,
         "conditions": conditions(findings, tier.status.conditions, generation=generation, now_s=now_s),
     }
     if tier.spec.external is not None:
         return wanted | {"replicas": 0, "readyReplicas": 0}
-    selector = ",".join(f"{key}={value}" for key, value in sorted(meta.tier_selector(tier).items()))
     wanted |= {
         "replicas": int(running.get("replicas", 0)),
         "readyReplicas": ready,
         "ready": f"{ready}/{seen.wanted_replicas}",
-        "selector": selector,
+        "selector": seen.selector,
     }
-    source = tier.spec.model and model_source.source_id(tier.spec.model)
-    if source and seen.revision:
-        wanted["model"] = {"source": source, "revision": seen.revision}
+    if seen.source and seen.revision:
+        wanted["model"] = {"source": seen.source, "revision": seen.revision}
     return wanted
 
 
@@ -60,7 +60,7 @@ def _findings(tier: ModelTier, seen: Observed, *, ready: int) -> list[Finding]:
     if why is None and seen.deployment is not None and not tier.spec.suspend:
         pool = tier.spec.node_pool.name if tier.spec.node_pool else None
         why = None if settled(seen.deployment) else pod_causes.cause(seen.deployment, seen.pods, pool=pool)
-    findings = [_resolved(tier, seen, why), _available(tier, ready=ready, why=why)]
+    findings = [_resolved(seen, why), _available(tier, ready=ready, why=why)]
     verdict = _ready(tier, seen, ready=ready, why=why)
     findings.append(verdict)
     if why is not None and why.stuck:
@@ -86,12 +86,11 @@ def settled(deployment: Manifest) -> bool:
     return bool(current and counts == [wanted] * len(counts))
 
 
-def _resolved(tier: ModelTier, seen: Observed, why: Cause | None) -> Finding:
+def _resolved(seen: Observed, why: Cause | None) -> Finding:
     if why is not None and why.missing_ref:
         return Finding("ResolvedRefs", "False", why.reason, why.message)
-    source = tier.spec.model
-    if source and model_source.hub_repository(source) and seen.revision:
-        if not model_source.is_commit(seen.revision):
+    if seen.source and seen.revision:
+        if not seen.pinned:
             text = f"The hub did not say which commit {seen.revision} is; it is used as it is"
             return Finding("ResolvedRefs", "True", "RevisionNotResolved", text)
         return Finding("ResolvedRefs", "True", "Resolved", f"The model is pinned at commit {seen.revision}")
