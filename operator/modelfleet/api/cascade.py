@@ -198,7 +198,7 @@ class CascadeStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, ShareOnTarget.",
+        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, ShareOnTarget.",
         json_schema_extra=list_map("type"),
     )
 

@@ -293,7 +293,7 @@ class ModelTierStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, ScalingActive.",
+        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, ScalingActive.",
         json_schema_extra=list_map("type"),
     )
 
