@@ -48,6 +48,7 @@ def outside(kube: Kube) -> None:
             "standins", "outside", _files(HERE / "standins", also={"hub.json": json.dumps(REPOSITORIES)})
         ),
         _config_map("standins", "frontier", _files(HERE / "standins")),
+        _config_map("standins", "monitoring", _files(HERE / "standins")),
         _config_map("load", "clients", _files(REPO / "e2e" / "load")),
         _config_map("frontier-ca", NAMESPACE, {"ca.crt": authority}),
         _secret("frontier-key", NAMESPACE, {"token": key}),
