@@ -23,6 +23,7 @@ from modelfleet.errors import ClusterError, Conflict
 PAGE = 100  # objects per page of a list; a page is the most that is parsed at once
 PAGES_MAX = 1000
 CONNECTIONS = 16
+USER_AGENT = f"modelfleet/{__version__}"  # what audit logs and rate limits know us by
 HTTP_NOT_FOUND = 404
 HTTP_CONFLICT = 409
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -72,7 +73,7 @@ class KubeCluster:
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         self.api = ApiClient(configuration)
-        self.api.user_agent = f"modelfleet/{__version__}"  # what audit logs and rate limits know us by
+        self.api.user_agent = USER_AGENT
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,7 +146,7 @@ class KubeCluster:
         content_type: str = "application/json",
     ) -> Manifest:
         """One request; raises ClusterError when it is refused, not answered in time or not JSON."""
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": USER_AGENT}
         wanted = {field: value for field, value in (query or {}).items() if value}
         try:
             async with asyncio.timeout(self._timeout_s):

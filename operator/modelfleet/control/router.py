@@ -16,7 +16,7 @@ from modelfleet.desired import table
 from modelfleet.diff import cascade_status, pods
 from modelfleet.diff.changes import contains, owned_by_any
 from modelfleet.diff.pods import Cause
-from modelfleet.errors import ClusterError
+from modelfleet.errors import ClusterError, Conflict
 
 ROUTER = "Router"  # not an API kind: the key of a router's children
 
@@ -40,6 +40,8 @@ async def reconcile_router(key: Key, ctx: Context) -> float | None:
     if not world.items or not all(map(paused, world.items)):
         try:
             failure = await _converge(world, ctx)
+        except Conflict:
+            raise  # Looked at again in a moment, with what the other wrote.
         except ClusterError as err:
             error, failure = err, refusal(err)
     await _write_statuses(_observe(key, ctx), failure, ctx)

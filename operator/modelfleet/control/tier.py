@@ -12,7 +12,7 @@ from modelfleet.diff import tier_status
 from modelfleet.diff.changes import controlled_by
 from modelfleet.diff.conditions import status_converged
 from modelfleet.diff.pods import Cause
-from modelfleet.errors import ClusterError, InvalidSpec, NotYet
+from modelfleet.errors import ClusterError, Conflict, InvalidSpec, NotYet
 
 
 async def reconcile_tier(key: Key, ctx: Context) -> float | None:
@@ -32,6 +32,8 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
             failure = await _converge(tier, ctx, revision=revision, replicas=replicas)
         except InvalidSpec as err:
             failure = Cause(err.reason, err.message, stuck=True, missing_ref=True)
+        except Conflict:
+            raise  # Looked at again in a moment, with what the other wrote.
         except ClusterError as err:
             error, failure = err, refusal(err)
 

@@ -22,7 +22,7 @@ _SUFFIXES = {
     "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
 # What names an element in the lists of the objects we write; lists of anything else are compared in order.
-_MERGE_KEYS = ("uid", "mountPath", "containerPort", "topologyKey", "name")
+_MERGE_KEYS = ("uid", "mountPath", "containerPort", "topologyKey", "name", "type")
 _QUANTITIES = ("requests", "limits")
 
 

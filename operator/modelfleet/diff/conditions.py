@@ -40,12 +40,17 @@ def conditions(
 
 
 def status_converged(observed: Mapping[str, Any], wanted: Mapping[str, Any], *, types: Sequence[str]) -> bool:
-    """Whether the stored status says what we want, and has no condition of ours (`types`) that we no longer want."""
-    stored = {
-        condition["type"] for condition in observed.get("conditions") or () if condition["type"] in types
-    }
-    kept = {condition["type"] for condition in wanted["conditions"]}
-    return stored == kept and contains(observed, wanted)
+    """Whether the stored status says what we want, and nothing more in the lists that two loops share.
+
+    Ours are the conditions of these `types`, and `ready` of a Cascade's tiers.
+    """
+    conditions = {each["type"] for each in observed.get("conditions") or () if each["type"] in types}
+    tiers = {each["name"] for each in observed.get("tiers") or () if "ready" in each}
+    return (
+        conditions == {each["type"] for each in wanted["conditions"]}
+        and tiers == {each["name"] for each in wanted.get("tiers", ())}
+        and contains(observed, wanted)
+    )
 
 
 def rfc3339(now_s: float) -> str:
