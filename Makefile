@@ -48,6 +48,7 @@ lock: venv ## resolve the requirements again
 	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator --extra router --group dev -o requirements/dev.txt
 
 -include e2e/cluster/cluster.mk
+-include tests/vllm/vllm.mk
 -include e2e/demo/demo.mk
 
 assets: venv ## build what the tests need (kube binaries, images) where it is missing
