@@ -34,9 +34,11 @@ from modelfleet.control.router import ROUTER, reconcile_router
 from modelfleet.control.settings_watch import SettingsWatch
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.control.view import MemoryView
+from modelfleet.errors import ClusterError
 from modelfleet.settings import Settings
 
 METRICS_S = 1.0
+KINDS_RETRY_S = 2.0
 KOPF_STOP_S = 5.0
 
 log = structlog.get_logger(__name__)
@@ -83,7 +85,10 @@ class Operator:
             self._join(cluster, hub)
             await self._probes.start(self.settings.host, self.settings.port)
             stack.push_async_callback(self._probes.close)
-            return await self._run(cluster)
+            stack.callback(self.prometheus.close)
+            self._take_signals()
+            await self._kinds_served(cluster)
+            return 0 if self.stop.is_set() else await self._run(cluster)
 
     def _join(self, cluster: KubeCluster, hub: ModelHub) -> None:
         clock = SystemClock()
@@ -158,6 +163,19 @@ class Operator:
             await asyncio.wait_for(watches, KOPF_STOP_S)
         return 0 if done == {told} else 1
 
+    async def _kinds_served(self, cluster: KubeCluster) -> None:
+        """Wait until the API server serves our kinds: kopf looks for them once, when it starts."""
+        while not self.stop.is_set():
+            try:
+                for kind in ("ModelTier", "Cascade"):
+                    await cluster.list(kind, namespace=next(iter(self.settings.watch_namespaces), None))
+            except ClusterError as err:
+                log.warning("waiting for the API server to serve our kinds", error=str(err))
+            else:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), KINDS_RETRY_S)
+
     async def _watch(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
         registry = kopf.OperatorRegistry()
         handlers.register(registry, self.ctx.view, self.queue.add, self._watched)
@@ -167,6 +185,8 @@ class Operator:
             registry=registry,
             settings=settings,
             standalone=True,
+            # kopf's own guess asks the passwd file, which does not know the user of a restricted pod.
+            identity=self.settings.identity,  # type: ignore[arg-type]  # a NewType that kopf does not export
             clusterwide=not self.settings.watch_namespaces,
             namespaces=self.settings.watch_namespaces,
             ready_flag=ready,
