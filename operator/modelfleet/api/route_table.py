@@ -5,8 +5,8 @@ way raises ValueError and the router keeps its last good one.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar, get_origin
 
 FORMAT_VERSION = 1
 
@@ -62,23 +62,43 @@ def decode(raw: Mapping[str, Any]) -> RouteTable:
     if version != FORMAT_VERSION:
         raise ValueError(f"route table has formatVersion {version!r}, this router reads {FORMAT_VERSION}")
     try:
-        return RouteTable(cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]))
-    except (KeyError, TypeError) as err:
+        table = RouteTable(cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]))
+    except (KeyError, TypeError, AttributeError) as err:
         raise ValueError(f"route table is broken: {err!r}") from err
+    if len({cascade.model_name for cascade in table.cascades}) < len(table.cascades):
+        raise ValueError("route table names a model twice")
+    return table
 
 
 def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
-    tiers = tuple(_tier(tier) for tier in raw["tiers"])
-    if not tiers or sum(tier.weight_permille for tier in tiers) not in (0, 1000):
-        raise ValueError(f"cascade {raw['cascade']!r} has no tiers, or weights that do not sum to 1000")
-    return CascadeRoute(**{**raw, "tiers": tiers})
+    cascade = _checked(CascadeRoute(**{**raw, "tiers": tuple(_tier(tier) for tier in raw["tiers"])}))
+    if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, 1000):
+        raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
+    if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
+        raise ValueError(f"cascade {cascade.cascade!r} has limits that let nothing through")
+    return cascade
 
 
 def _tier(raw: Mapping[str, Any]) -> TierRoute:
     external = raw["external"]
-    tier = TierRoute(**{**raw, "external": ExternalTarget(**external) if external else None})
+    target = None if external is None else _checked(ExternalTarget(**external))
+    tier = _checked(TierRoute(**{**raw, "external": target}))
     if (tier.service is None) == (tier.external is None):
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
-    if tier.weight_permille < 0:
-        raise ValueError(f"tier {tier.name!r} has a negative weight")
+    if tier.weight_permille < 0 or tier.timeout_s <= 0:
+        raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
     return tier
+
+
+_Made = TypeVar("_Made", ExternalTarget, TierRoute, CascadeRoute)
+
+
+def _checked(made: _Made) -> _Made:
+    """The same object, when every field is of its declared type.  A dataclass itself does not look."""
+    for field in fields(made):
+        kind: Any = tuple if get_origin(field.type) is tuple else field.type
+        kind = int | float if kind is float else kind
+        value = getattr(made, field.name)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise ValueError(f"route table has {value!r} as {field.name}")  # noqa: TRY004 - one error for a broken table
+    return made

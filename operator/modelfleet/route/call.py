@@ -18,11 +18,17 @@ class Call:
     wants_usage: bool  # the client asked for the usage event of a stream
 
     def encoded(self, served_name: str) -> bytes:
-        """The body for a tier: `model` is its served name, and a stream always tells its usage at the end."""
+        """The body for a tier: `model` is its served name, and a stream always tells its usage at the end.
+
+        Raises Refused (400) when the body is nested deeper than any engine would read.
+        """
         body = {**self.fields, "model": served_name}
         if self.stream:
             body["stream_options"] = {**(self.fields.get("stream_options") or {}), "include_usage": True}
-        return orjson.dumps(body)
+        try:
+            return orjson.dumps(body)
+        except orjson.JSONEncodeError:
+            raise _bad("The request body is nested too deeply.") from None
 
 
 def parse(body: bytes) -> Call:

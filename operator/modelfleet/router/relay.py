@@ -37,7 +37,7 @@ class Shell:
 
 
 class Exchange:
-    """One request and its answer."""
+    """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
         "_attempt_s",
@@ -83,6 +83,7 @@ class Exchange:
         self._order = line.orders[choose.entry(line.bounds, shell.spin())]
         self._plan = choose.attempts(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
+        self._body = call.encoded(self._order[0].route.served_name)
         self._outcomes: set[str] = set()
         self._count = 0
         self._committed = False
@@ -118,7 +119,7 @@ class Exchange:
         self._upstream = self._replica.send(self, self._upstream_request(step))
 
     def _upstream_request(self, step: Step) -> bytes:
-        body = self._call.encoded(step.route.served_name)
+        body = self._body if step is self._order[0] else self._call.encoded(step.route.served_name)
         return b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
             step.path_prefix,
             self._request.path[len(b"/v1") :],
@@ -272,6 +273,7 @@ class Exchange:
             upstream.abort()
         self._disarm()
         self._entry.errors["Broken"] += 1
+        self._client.patron = None
         if self._scan is not None:
             self._client.write(b"data: %b\n\n" % refused.body())
         self._client.cut()

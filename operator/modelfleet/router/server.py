@@ -5,6 +5,7 @@ under way, because that is how a client that left is noticed.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -13,6 +14,8 @@ import httptools
 
 from modelfleet.route import refusal
 from modelfleet.route.refusal import Refusal
+
+_log = logging.getLogger(__name__)
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
@@ -174,9 +177,12 @@ class Client(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection in a way that no client takes for a complete answer."""
-        self.patron = None
+        patron, self.patron = self.patron, None
         self._queue.clear()
+        self._refused = True
         self._transport.close()
+        if patron is not None:
+            patron.client_gone()
 
     def close(self) -> None:
         self._transport.close()
@@ -231,6 +237,10 @@ class Client(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserCallbackError:
+            _log.exception("a request could not be served")  # a fault of ours
+            self.cut()
             return
         except httptools.HttpParserError:
             self._refuse_message(refusal.MALFORMED)
@@ -366,10 +376,7 @@ class Client(asyncio.Protocol):
         self._refused = True
         if self._current is not None:
             # An earlier request is still being answered; an answer for this one would be taken for its.
-            patron, self.patron = self.patron, None
-            if patron is not None:
-                patron.client_gone()
-            self._transport.close()
+            self.cut()
             return
         request = Request(b"", b"", "1.1")
         self._request = self._current = request

@@ -42,19 +42,22 @@ class Service:
             probe(self._state, client, request)
 
     def _complete(self, client: Client, request: Request) -> None:
-        fleet = self._state.fleet
         try:
-            asked = call.parse(request.body)
+            exchange = self._exchange(client, request)
         except Refused as err:
             client.refuse(err.refusal)
-            return
+        else:
+            exchange.begin()
+
+    def _exchange(self, client: Client, request: Request) -> Exchange:
+        fleet = self._state.fleet
+        asked = call.parse(request.body)
         line = fleet.lines.get(asked.model)
         if line is None:
-            client.refuse(refusal.unknown_model(asked.model, list(fleet.lines)))
-        elif len(request.body) > line.route.max_body_bytes:
-            client.refuse(refusal.body_too_large(line.route.max_body_bytes))
-        else:
-            Exchange(client, request, asked, line, self._shell).begin()
+            raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
+        if len(request.body) > line.route.max_body_bytes:
+            raise Refused(refusal.body_too_large(line.route.max_body_bytes))
+        return Exchange(client, request, asked, line, self._shell)
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[str(refused.status)] += 1

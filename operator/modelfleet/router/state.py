@@ -185,6 +185,8 @@ class State:
 
 
 def _head(host: str, key: str | None) -> bytes:
+    if not host.isascii() or not host.isprintable():
+        raise ValueError(f"{host!r} is no host")
     lines = f"host: {host}\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
     if key is not None:
         lines += f"authorization: Bearer {key}\r\n"

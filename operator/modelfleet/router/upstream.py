@@ -4,10 +4,13 @@ A connection only finds the status, the body's bytes and the end of an answer; w
 """
 
 import asyncio
+import logging
 import ssl
 from typing import Protocol, cast
 
 import httptools
+
+_log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0  # inside the cluster; a pod whose address is gone swallows packets silently
 CONNECT_TIMEOUT_TLS_S = 5.0  # to a public API: name, route and handshake
@@ -31,7 +34,7 @@ class Taker(Protocol):
 class Replica:
     """One address that takes requests."""
 
-    __slots__ = ("_idle", "_loop", "_tls", "host", "in_flight", "port")
+    __slots__ = ("_idle", "_left", "_loop", "_tls", "host", "in_flight", "port")
 
     def __init__(
         self, host: str, port: int, *, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
@@ -42,6 +45,7 @@ class Replica:
         self._loop = loop
         self._tls = tls
         self._idle: list[Upstream] = []
+        self._left = False  # the table does not name it any more
 
     def send(self, taker: Taker, request: bytes, *, fresh: bool = False) -> "Upstream":
         """Send `request` on a kept-alive connection, or on a new one."""
@@ -77,7 +81,7 @@ class Replica:
 
     def keep(self, connection: "Upstream") -> None:
         """Keep a connection whose answer is complete."""
-        if len(self._idle) < IDLE_MAX:
+        if len(self._idle) < IDLE_MAX and not self._left:
             self._idle.append(connection)
         else:
             connection.abort()
@@ -94,6 +98,7 @@ class Replica:
 
     def close(self) -> None:
         """The replica left the table: idle connections go now, busy ones when their answer is complete."""
+        self._left = True
         for connection in self._idle:
             connection.abort()
         self._idle.clear()
@@ -180,7 +185,9 @@ class Upstream(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
+            if isinstance(err, httptools.HttpParserCallbackError):
+                _log.exception("an answer could not be relayed")  # a fault of ours
             self.lost("BadHttp")
             self._close()
             return

@@ -1,0 +1,59 @@
+"""The body that leaves says what the body that came says, but for the model and the usage."""
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelfleet.route.call import parse
+from modelfleet.route.refusal import Refused
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.text().filter(lambda key: key not in {"stream", "stream_options"}), JSON, max_size=5),
+    st.booleans(),
+)
+def test_nothing_else_is_changed(fields: dict[str, Any], stream: bool):  # noqa: FBT001 - drawn
+    asked = {**fields, "model": "chat", "stream": stream}
+    sent = orjson.loads(parse(orjson.dumps(asked)).encoded("served"))
+
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    assert sent == {**asked, "model": "served", **options}
+
+
+def test_other_stream_options_stay():
+    asked = {"model": "chat", "stream": True, "stream_options": {"include_usage": False, "x": 1}}
+    call = parse(orjson.dumps(asked))
+
+    assert not call.wants_usage
+    assert orjson.loads(call.encoded("m"))["stream_options"] == {"include_usage": True, "x": 1}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_call_or_a_refusal(body: bytes):
+    with suppress(Refused):
+        parse(body)
+
+
+def test_refusal_has_the_shape_that_clients_read():
+    with pytest.raises(Refused) as caught:
+        parse(b"[]")
+
+    assert caught.value.refusal.status == 400
+    assert set(orjson.loads(caught.value.refusal.body())["error"]) == {"message", "type", "param", "code"}
+
+
+def test_refusal_never_quotes_the_prompt():
+    with pytest.raises(Refused) as caught:
+        parse(b'{"model":"chat","messages":"my secret plan')
+
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,51 @@
+"""What Prometheus reads."""
+
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from modelfleet.router.metrics import Histogram, RouterMetrics
+
+
+def _samples(metrics: RouterMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    text = generate_latest(metrics.registry()).decode()
+    return {
+        (sample.name, tuple(value for name, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("modelfleet_router_")
+    }
+
+
+TIER = ("c", "ns", "m", "t")  # cascade, fleet_namespace, model_tier, tier
+
+
+def test_series_exist_before_the_first_request():
+    metrics = RouterMetrics("ns")
+    metrics.tier("c", "t", "m")
+    found = _samples(metrics)
+
+    assert found["modelfleet_router_requests_started_total", TIER] == 0
+    assert found["modelfleet_router_requests_in_flight", TIER] == 0
+    assert found["modelfleet_router_time_to_first_token_seconds_count", TIER] == 0
+    assert found["modelfleet_router_request_errors_total", ("c", "ns", "Unavailable", "m", "t")] == 0
+    assert found["modelfleet_router_tokens_total", ("c", "ns", "m", "t", "input")] == 0
+
+
+def test_series_of_a_tier_that_left_are_gone():
+    metrics = RouterMetrics("ns")
+    stays = metrics.tier("c", "t", "m")
+    metrics.tier("c", "leaves", "m")
+    metrics.keep_only([stays])
+
+    assert metrics.tier("c", "t", "m") is stays
+    assert not any("leaves" in labels for _, labels in _samples(metrics))
+
+
+def test_buckets_are_cumulative():
+    histogram = Histogram((0.1, 1.0))
+    histogram.observe(0.1)
+    histogram.observe(0.5, times=3)
+    histogram.observe(7.0)
+
+    assert histogram.buckets() == [("0.1", 1), ("1.0", 4), ("+Inf", 5)]
+    assert histogram.sum_s == 8.6

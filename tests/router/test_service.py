@@ -1,0 +1,85 @@
+"""Paths, methods, bodies: what the router answers by itself."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.router.rig import GOOD, one_tier, post, reply
+
+BAD_BODIES: dict[str, tuple[bytes, int, str | None]] = {
+    "empty": (b"", 400, None),
+    "cut short": (b'{"model":"chat"', 400, None),
+    "no object": (b"[]", 400, None),
+    "bad UTF-8": (b'{"model":"chat","messages":"\xff\xfe"}', 400, None),
+    "NaN": (b'{"model":"chat","temperature":NaN}', 400, None),
+    "nested without end": (b'{"model":"chat","messages":' + b"[" * 900 + b"]" * 900 + b"}", 400, None),
+    "nested a little less": (b'{"model":"chat","messages":' + b"[" * 300 + b"]" * 300 + b"}", 400, None),
+    "no model": (b"{}", 400, "model"),
+    "model is a number": (b'{"model":1}', 400, "model"),
+    "stream is a word": (b'{"model":"chat","stream":"yes"}', 400, "stream"),
+    "stream options are a list": (b'{"model":"chat","stream_options":[]}', 400, "stream_options"),
+    "unknown model": (b'{"model":"chatt"}', 404, "model"),
+    "over the Cascade's limit": (b'{"model":"chat","messages":"' + b"x" * 3000 + b'"}', 413, None),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "param"), BAD_BODIES.values(), ids=BAD_BODIES)
+async def test_bad_body_is_explained(body: bytes, status: int, param: str | None):
+    async with one_tier([reply(GOOD)], max_body_bytes=2048) as (rig, (engine,)):
+        answer = await rig.ask(post(body, fields=""))
+
+        assert (answer.status, answer.error["param"]) == (status, param)
+        assert not engine.asked
+        assert rig.state.metrics.refused[str(status)] == 1
+
+
+async def test_unknown_model_names_what_there_is():
+    async with one_tier([reply(GOOD)]) as (rig, _):
+        answer = await rig.ask(post({"model": "gpt-5"}))
+
+        assert answer.error["code"] == "model_not_found"
+        assert answer.error["message"] == "The model `gpt-5` does not exist. Models here: chat."
+
+
+PATHS: dict[str, tuple[bytes, int]] = {
+    "models": (b"GET /v1/models", 200),
+    "alive": (b"GET /healthz", 200),
+    "metrics are on their own port": (b"GET /metrics", 404),
+    "an engine's own path": (b"GET /slots", 404),
+    "an engine's path in disguise": (b"GET /v1/chat/../../metrics", 404),
+    "encoded dots": (b"GET /v1/%2e%2e/metrics", 404),
+    "wrong method for a completion": (b"GET /v1/chat/completions", 405),
+    "wrong method for models": (b"DELETE /v1/models", 405),
+    "the root": (b"GET /", 404),
+}
+
+
+@pytest.mark.parametrize(("line", "status"), PATHS.values(), ids=PATHS)
+async def test_paths(line: bytes, status: int):
+    async with one_tier([reply(GOOD)]) as (rig, (engine,)):
+        answer = await rig.ask(line + b" HTTP/1.1\r\nhost: r\r\n\r\n")
+
+        assert answer.status == status
+        assert not engine.asked
+
+
+async def test_models_are_listed():
+    async with one_tier([reply(GOOD)]) as (rig, _):
+        answer = await rig.ask(b"GET /v1/models HTTP/1.1\r\nhost: r\r\n\r\n")
+
+        listed: list[dict[str, Any]] = orjson.loads(answer.body)["data"]
+        assert [model["id"] for model in listed] == ["chat"]
+
+
+async def test_readiness_tells_why_not():
+    async with one_tier([reply(GOOD)]) as (rig, _):
+        get = b"GET /readyz HTTP/1.1\r\nhost: r\r\n\r\n"
+        before = await rig.ask(get)
+        rig.state.listening = True
+        ready = await rig.ask(get)
+        rig.state.draining = True
+        leaving = await rig.ask(get)
+
+        assert [answer.status for answer in (before, ready, leaving)] == [503, 200, 503]
+        assert orjson.loads(leaving.body) == {"status": "draining"}

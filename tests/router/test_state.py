@@ -1,0 +1,165 @@
+"""Tables, endpoints and keys come and go; what requests read stays whole."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from modelfleet import names
+from modelfleet.api.route_table import ExternalTarget, RouteTable, encode
+from modelfleet.router.metrics import RouterMetrics
+from modelfleet.router.secrets import Secrets
+from modelfleet.router.state import State
+from tests.router.rig import ROUTER, cascade, config_map, slices, tier
+
+TABLE = RouteTable((cascade(tier("small", weight=1000)),))
+
+
+async def _state() -> State:
+    return State(
+        metrics=RouterMetrics("ns"), secrets=Secrets(), loop=asyncio.get_running_loop(), router=ROUTER
+    )
+
+
+def _broken(**change: Any) -> dict[str, Any]:
+    raw = {**orjson.loads(orjson.dumps(encode(TABLE))), **change}
+    found = config_map(TABLE, version="2")
+    found[names.route_table(ROUTER)]["data"] = {names.ROUTE_TABLE_KEY: orjson.dumps(raw).decode()}
+    return found
+
+
+def _with_data(data: dict[str, str] | None) -> dict[str, Any]:
+    return {names.route_table(ROUTER): {"metadata": {"resourceVersion": "2"}, "data": data}}
+
+
+_CASCADE = orjson.loads(orjson.dumps(encode(TABLE)))["cascades"][0]
+_TIER = _CASCADE["tiers"][0]
+
+BROKEN = {
+    "gone": {},
+    "empty": _with_data({}),
+    "without data": _with_data(None),
+    "half written": _with_data({names.ROUTE_TABLE_KEY: '{"formatVersion": 1, "casc'}),
+    "no object": _with_data({names.ROUTE_TABLE_KEY: "[]"}),
+    "of a later format": _broken(formatVersion=2),
+    "without cascades": _broken(cascades=None),
+    "weights that are not 1000": _broken(cascades=[{**_CASCADE, "tiers": [{**_TIER, "weight_permille": 7}]}]),
+    "a word as timeout": _broken(cascades=[{**_CASCADE, "tiers": [{**_TIER, "timeout_s": "5"}]}]),
+    "no time at all": _broken(cascades=[{**_CASCADE, "deadline_s": 0}]),
+    "an unknown field": _broken(cascades=[{**_CASCADE, "surprise": 1}]),
+    "one model twice": _broken(cascades=[_CASCADE, _CASCADE]),
+    "a bad URL": _broken(
+        cascades=[
+            {
+                **_CASCADE,
+                "tiers": [
+                    {
+                        **_TIER,
+                        "service": None,
+                        "external": {"base_url": "ftp://x", "api_key_file": None, "ca_file": None},
+                    }
+                ],
+            }
+        ]
+    ),
+    "a header in a service's name": _broken(
+        cascades=[{**_CASCADE, "tiers": [{**_TIER, "service": "a\r\nx: y"}]}]
+    ),
+}
+
+
+@pytest.mark.parametrize("found", BROKEN.values(), ids=BROKEN)
+async def test_broken_table_leaves_the_last_good_one(found: dict[str, Any]):
+    state = await _state()
+    state.config_maps_changed(config_map(TABLE), now_s=1.0)
+    good = state.fleet
+    state.config_maps_changed(found, now_s=2.0)
+
+    assert state.fleet is good
+    assert state.metrics.table_version == "1"
+    assert state.metrics.table_errors == (1 if found else 0)
+
+
+async def test_replicas_and_numbers_outlive_a_swap():
+    state = await _state()
+    state.config_maps_changed(config_map(TABLE), now_s=1.0)
+    state.endpoint_slices_changed(slices({"small-svc": [1001, 1002]}))
+    before = state.fleet.lines["chat"].steps[0]
+    state.endpoint_slices_changed(slices({"small-svc": [1002, 1003]}))
+    after = state.fleet.lines["chat"].steps[0]
+
+    assert after.stats is before.stats
+    assert before.replicas[1] is after.replicas[0]
+    assert [replica.port for replica in after.replicas] == [1002, 1003]
+
+
+async def test_readiness_waits_for_table_and_endpoints():
+    state = await _state()
+    state.listening = True
+    reasons = [state.unready_reason()]
+    state.config_maps_changed(config_map(TABLE), now_s=1.0)
+    reasons.append(state.unready_reason())
+    state.endpoint_slices_changed({})
+    reasons.append(state.unready_reason())
+
+    assert reasons == ["no route table yet", "no endpoints listed yet", None]
+
+
+async def test_missing_key_turns_off_its_tier_alone(tmp_path: Path):
+    key = tmp_path / "api-key"
+    external = tier("frontier", external=ExternalTarget("http://127.0.0.1:1/v1", str(key), None))
+    secrets = Secrets()
+    state = State(
+        metrics=RouterMetrics("ns"), secrets=secrets, loop=asyncio.get_running_loop(), router=ROUTER
+    )
+    table = RouteTable((cascade(tier("small", weight=1000), external),))
+    state.config_maps_changed(config_map(table), now_s=1.0)
+    state.endpoint_slices_changed(slices({"small-svc": [1001]}))
+    seen = [_shape(state)]
+    for text in ("sk-1", "sk-2\n", "not a key", "sk-3"):
+        key.write_text(text)
+        assert secrets.refresh()
+        state.secrets_changed()
+        seen.append(_shape(state))
+    assert not secrets.refresh()
+
+    assert seen == [
+        ([1, 0], [True], False),
+        ([1, 1], [False], True),
+        ([1, 1], [False], True),
+        ([1, 0], [True], False),
+        ([1, 1], [False], True),
+    ]
+
+
+def _shape(state: State) -> tuple[list[int], list[bool], bool]:
+    steps = state.fleet.lines["chat"].steps
+    return (
+        [len(step.replicas) for step in steps],
+        list(state.metrics.keys_missing.values()),
+        b"sk-" in steps[1].head,
+    )
+
+
+async def test_https_without_its_authority_is_never_tried(tmp_path: Path):
+    missing = str(tmp_path / "ca.crt")
+    external = tier("frontier", weight=1000, external=ExternalTarget("https://127.0.0.1:1/v1", None, missing))
+    state = await _state()
+    state.config_maps_changed(config_map(RouteTable((cascade(external),))), now_s=1.0)
+
+    assert state.fleet.lines["chat"].steps[0].replicas == ()
+
+
+async def test_weights_take_effect_with_the_swap():
+    state = await _state()
+    two = cascade(tier("small", weight=1000), tier("big"))
+    state.config_maps_changed(config_map(RouteTable((two,))), now_s=1.0)
+    before = state.fleet
+    moved = replace(two, tiers=(tier("small", weight=0), tier("big", weight=1000)))
+    state.config_maps_changed(config_map(RouteTable((moved,)), version="2"), now_s=2.0)
+
+    assert before.lines["chat"].bounds == (1000, 1000)
+    assert state.fleet.lines["chat"].bounds == (0, 1000)
