@@ -95,7 +95,7 @@ def cluster(*, kwok: bool = True, state: Path | None = None) -> Iterator[Target]
 def _target(choice: Choice, folder: Path) -> Target:
     assets = gotools.assets(("kubectl", "helm"))
     kubeconfig = folder / "kubeconfig"
-    view = [assets / "kubectl", "config", "view", "--minify", "--flatten", f"--context={choice.context}"]
+    view = [str(assets / "kubectl"), "config", "view", "--minify", "--flatten", f"--context={choice.context}"]
     result = subprocess.run([*view, "--output=json"], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise local.ClusterError(f"the context {choice.context} cannot be used: {result.stderr.strip()}")

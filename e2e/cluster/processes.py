@@ -4,6 +4,7 @@ Each child asks the kernel for SIGKILL at our death (`setpriv --pdeathsig`), so 
 test run leaves nothing behind.  Nothing they store is worth a graceful stop.
 """
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import IO
 
 POLL_S = 0.05
+# We may die before the child has asked; then it has another parent, and must not begin.
+STILL_OURS = '[ "$PPID" = "$0" ] && exec "$@"'
 LOG_LINES_SHOWN = 15
 
 
@@ -75,7 +78,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `argv` with its output in `log` and the descriptors `inherit` open."""
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+        ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", STILL_OURS, str(os.getpid()), *argv],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
