@@ -33,7 +33,7 @@ from modelfleet.plan.weights import WeightsVerdict
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
 _KICK_GAP_S = 0.1  # a burst of readiness events is one pass
-_SILENT_AFTER = 2  # failed looks in a row: one lost look is not an outage
+_BLIND = frozenset({"MetricsStale", "MetricsPartlyStale"})
 
 
 class Metrics(Protocol):
@@ -71,7 +71,7 @@ class CapacityLoop:
         self._memory = Memory()
         self._load = NOTHING
         self._load_taken_s = 0.0
-        self._failures = 0
+        self._source: Source = "Silent"  # until the first look
         self._kicked = asyncio.Event()
         self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
 
@@ -96,8 +96,8 @@ class CapacityLoop:
 
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
-        fresh = await self._look()
-        await self._pass(scale=fresh)
+        await self._look()
+        await self._pass(scale=True)
         self._instruments.last_tick.set(self._world.clock.now_s())
 
     async def rebalance(self) -> None:
@@ -111,30 +111,25 @@ class CapacityLoop:
             return
         self._kicked.clear()
 
-    async def _look(self) -> bool:
-        """Ask for the load.  False: too early to say whether this is an outage, so replicas are left alone."""
+    async def _look(self) -> None:
+        """Ask for the load.  A look that fails leaves the planner without numbers, so it holds."""
+        self._source = "Unset"
         if not self._world.metrics.configured:
-            self._load, self._failures = NOTHING, 0
-            return True
+            self._load = NOTHING
+            return
         try:
             self._load = await self._world.metrics.load(self._percentiles())
         except MetricsError as err:
-            self._failures += 1
+            self._source = "Silent"
             self._instruments.query_errors.inc()
-            _LOG.warning("metrics lost", failures=self._failures, error=str(err))
-            return self._failures >= _SILENT_AFTER
-        self._failures = 0
+            _LOG.warning("metrics lost", error=str(err))
+            return
+        self._source = "Answers"
         self._load_taken_s = self._world.clock.now_s()
-        return True
 
     def _percentiles(self) -> set[int]:
         scaled = (tier.spec.scaling for tier in self._store.tiers().values())
         return {m.percentile for scaling in scaled if scaling for m in scaling.metrics if m.type == "TTFT"}
-
-    def _source(self) -> Source:
-        if not self._world.metrics.configured:
-            return "Unset"
-        return "Silent" if self._failures else "Answers"
 
     async def _pass(self, *, scale: bool) -> None:
         seen = Observed(
@@ -143,7 +138,7 @@ class CapacityLoop:
             cascades=self._store.cascades(),
             load=self._load,
             load_taken_s=self._load_taken_s,
-            source=self._source(),
+            source=self._source,
         )
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
@@ -175,7 +170,15 @@ class CapacityLoop:
         verdict, snap = decided.tiers.get(name), fleet.tiers.get(name)
         before = snap.replicas if snap else 0
         told = facts(snap) if snap else ""
-        wanted = capacity_status.tier_status(tier, verdict, before=before, facts=told, now_s=fleet.now_s)
+        blind = verdict is not None and verdict.reason in _BLIND
+        wanted = capacity_status.tier_status(
+            tier,
+            verdict,
+            before=before,
+            facts=told,
+            now_s=fleet.now_s,
+            first_blind_tick=blind and self._memory.tiers[name].blind_ticks == 0,
+        )
         if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
             return
         self._remember_tier(name, snap, verdict, fleet.now_s)
@@ -198,6 +201,7 @@ class CapacityLoop:
         past.wishes = remember_wish(past.wishes, Wish(now_s, verdict.wish), memory_s=memory_s)
         change = Change(now_s, verdict.replicas - snap.replicas)
         past.changes = remember_change(past.changes, change, memory_s=memory_s)
+        past.blind_ticks = past.blind_ticks + 1 if verdict.reason in _BLIND else 0
 
     async def _weigh(
         self, name: Name, cascade: Cascade, fleet: FleetSnapshot, decided: Plan, seen: Observed

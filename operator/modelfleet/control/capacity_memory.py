@@ -21,6 +21,7 @@ class TierMemory:
 
     wishes: tuple[Wish, ...]
     changes: tuple[Change, ...] = ()
+    blind_ticks: int = 0  # in a row
 
 
 @dataclass(slots=True)

@@ -33,12 +33,23 @@ def timestamp(now_s: float) -> str:
 
 
 def tier_status(
-    tier: ModelTier, verdict: Verdict | None, *, before: int, facts: str, now_s: float
+    tier: ModelTier,
+    verdict: Verdict | None,
+    *,
+    before: int,
+    facts: str,
+    now_s: float,
+    first_blind_tick: bool = False,
 ) -> Manifest:
     """Of a ModelTier: desiredReplicas, lastScale and ScalingActive.  `verdict` is None where nothing scales;
-    `before` is what was wanted until now.
+    `before` is what was wanted until now.  The first tick without data holds, too, but the condition waits for a
+    second one: a router that restarts is missing for one scrape.
     """
-    status: Manifest = {"conditions": [_condition(tier, scaling_active(tier, verdict), now_s)]}
+    judged = scaling_active(tier, verdict)
+    shown = next((c for c in tier.status.conditions if c.type == judged.type), None)
+    if first_blind_tick and shown is not None:
+        judged = Judged(shown.type, shown.status, shown.reason, shown.message)
+    status: Manifest = {"conditions": [_condition(tier, judged, now_s)]}
     if verdict is None:
         return status
     status["desiredReplicas"] = verdict.replicas
