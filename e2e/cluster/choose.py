@@ -79,7 +79,7 @@ def choose(environ: Mapping[str, str], works: Callable[[Sequence[str]], bool]) -
 @contextmanager
 def cluster(*, kwok: bool = True, state: Path | None = None) -> Iterator[Target]:
     """The chosen cluster, ready; one that was started here ends with the block."""
-    choice = choose(os.environ, _works)
+    choice = choose(os.environ, works)
     say(f"cluster: {choice.kind} ({choice.why})")
     if choice.kind == "built":
         with local.cluster(state, kwok=kwok) as found:
@@ -153,7 +153,7 @@ DOCKER: Mapping[Kind, _Commands] = {
 }
 
 
-def _works(argv: Sequence[str]) -> bool:
+def works(argv: Sequence[str]) -> bool:
     if not shutil.which(argv[0]):
         return False
     try:

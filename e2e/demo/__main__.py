@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from e2e.cluster import local
+from e2e.cluster import choose, local
 from e2e.demo import install, report, story
 from e2e.demo.console import Voice
 from e2e.demo.fleet import Fleet
@@ -25,7 +25,7 @@ def main() -> int:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     voice.scene("A cluster")
     with cluster(keep=keep) as found:
-        kube = Kube(found.environment())
+        kube = Kube(environment(found))
         fleet = Fleet(kube, install.NAMESPACE)
         try:
             seen = play(kube, fleet, voice)
@@ -45,13 +45,18 @@ def main() -> int:
 
 
 @contextmanager
-def cluster(*, keep: bool) -> Iterator[local.Running]:
-    """The cluster that runs already, or a new one; with `keep` it outlives this process."""
-    if keep and not local.running():
-        yield local.detach()
-        return
-    with local.cluster(kwok=False) as found:
+def cluster(*, keep: bool) -> Iterator[choose.Target]:
+    """The chosen cluster; with `keep`, one that is built here outlives this process."""
+    if keep and choose.choose(os.environ, choose.works).kind == "built" and not local.running():
+        local.detach()
+    with choose.cluster(kwok=False) as found:
         yield found
+
+
+def environment(found: choose.Target) -> dict[str, str]:
+    """For kubectl and helm: the cluster's kubeconfig, and the programs that fit it."""
+    path = f"{found.assets}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "KUBECONFIG": str(found.kubeconfig), "PATH": path}
 
 
 def play(kube: Kube, fleet: Fleet, voice: Voice) -> bool:

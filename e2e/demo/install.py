@@ -36,6 +36,8 @@ REPOSITORIES = {
 
 
 def namespaces(kube: Kube) -> None:
+    """Namespaces; what an earlier run left in the users' one is gone."""
+    kube.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
     kube.apply(_objects("namespaces.yaml"))
 
 
@@ -57,6 +59,8 @@ def outside(kube: Kube) -> None:
     ]
     kube.apply(configuration)
     kube.apply(_objects("prometheus.yaml"))
+    # It reads its certificate and key when it starts, and an earlier run gave it others.
+    kube.kubectl("delete", "deployment", "api", "-n", "frontier", "--ignore-not-found", "--wait=true")
     kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models.folder())))
 
 
