@@ -20,6 +20,7 @@ from modelfleet.adapters.kube import KubeCluster
 from modelfleet.adapters.lease import Leadership
 from modelfleet.adapters.probes import ProbeServer
 from modelfleet.adapters.prometheus import PrometheusMetrics
+from modelfleet.adapters.router_reports import RouterReports
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import handlers
 from modelfleet.control.capacity import CapacityLoop, World
@@ -80,9 +81,10 @@ class Operator:
         """Run until told to stop (0) or until the lease is lost or a part dies (1)."""
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(KubeCluster(timeout_s=self.settings.api_timeout_s))
-            hub = ModelHub()
+            hub, reports = ModelHub(), RouterReports()
             stack.push_async_callback(hub.close)
-            self._join(cluster, hub)
+            stack.push_async_callback(reports.close)
+            self._join(cluster, hub, reports)
             await self._probes.start(self.settings.host, self.settings.port)
             stack.push_async_callback(self._probes.close)
             stack.callback(self.prometheus.close)
@@ -90,7 +92,7 @@ class Operator:
             await self._kinds_served(cluster)
             return 0 if self.stop.is_set() else await self._run(cluster)
 
-    def _join(self, cluster: KubeCluster, hub: ModelHub) -> None:
+    def _join(self, cluster: KubeCluster, hub: ModelHub, reports: RouterReports) -> None:
         clock = SystemClock()
         self.metrics = StructureMetrics(REGISTRY)
         self.ctx = Context(
@@ -98,6 +100,7 @@ class Operator:
             cluster=cluster,
             events=KubeEvents(cluster, clock.now_s, instance=self.settings.identity),
             hub=hub,
+            reports=reports,
             clock=clock,
             settings=FleetSettingsCell(),
             resync_s=self.settings.resync_s,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Manifest
-from modelfleet.control.ports import Clock, Cluster, Events, Hub, Key
+from modelfleet.control.ports import Clock, Cluster, Events, Hub, Key, Reports
 from modelfleet.control.view import MemoryView
 
 
@@ -25,9 +25,11 @@ class Context:
     cluster: Cluster
     events: Events
     hub: Hub
+    reports: Reports
     clock: Clock
     settings: FleetSettingsCell
     resync_s: float
+    keys_missing: dict[Key, frozenset[str]] = field(default_factory=dict)  # by router, as last reported
     touched: Callable[[Manifest], None] = lambda _: None
 
     def took(self, item: Manifest) -> None:

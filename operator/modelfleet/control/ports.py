@@ -6,7 +6,7 @@ from typing import Protocol
 from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
 
-__all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "View"]
+__all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View"]
 
 
 class Cluster(Protocol):
@@ -59,3 +59,10 @@ class Hub(Protocol):
 
     async def commit(self, repository: str, revision: str, *, endpoint: str, timeout_s: float) -> str | None:
         """The commit that `revision` is now; None when the hub refuses to say.  Raises NotYet when it is silent."""
+
+
+class Reports(Protocol):
+    """What routers say of themselves."""
+
+    async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
+        """ModelTiers whose API key a router at one of these addresses misses; None when no router answers."""

@@ -18,7 +18,8 @@ from modelfleet.errors import ClusterError, Conflict, InvalidSpec, NotYet
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
-CONFLICT_DELAY_S = 0.2  # the watch brings what the other wrote within this time
+CONFLICT_DELAY_S = 0.1  # the watch brings what the other wrote within this time
+CONFLICTS_DOUBLED = 6  # a conflict that stays is retried every few seconds, never faster
 STUCK_LIMIT_S = 120.0  # longer than any reconcile whose every request times out
 REQUEUE_MIN_S = 0.001
 
@@ -32,6 +33,7 @@ class _State:
     waiting: bool = False  # in the line, or to be put there after the current work
     working_since_s: float | None = None
     failures: int = 0
+    conflicts: int = 0
     due_s: float | None = None  # of the one valid entry among the delayed
 
 
@@ -107,7 +109,7 @@ class WorkQueue:
                 self._line.put_nowait(key)
             elif delay_s is not None:
                 self.add_after(key, delay_s)
-            elif not state.failures and state.due_s is None:
+            elif not (state.failures or state.conflicts) and state.due_s is None:
                 del self._states[key]
 
     async def _attempt(self, key: Key, state: _State) -> float | None:
@@ -116,7 +118,9 @@ class WorkQueue:
         try:
             again_s = await self.reconcile(key)
         except Conflict:
-            return CONFLICT_DELAY_S * (1 + random.random())  # noqa: S311  jitter
+            state.conflicts += 1
+            doubled = 2.0 ** min(state.conflicts, CONFLICTS_DOUBLED)
+            return CONFLICT_DELAY_S * doubled * (0.5 + random.random() / 2)  # noqa: S311  jitter
         except NotYet as wait:
             return wait.retry_after_s
         except InvalidSpec as err:
@@ -132,7 +136,7 @@ class WorkQueue:
             state.failures += 1
             bound.exception("reconcile failed", failures=state.failures)
             return backoff_s(state.failures)
-        state.failures = 0
+        state.failures = state.conflicts = 0
         return again_s
 
     async def _wake_delayed(self) -> None:

@@ -18,6 +18,7 @@ from modelfleet.diff.changes import contains, owned_by_any
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
+REPORTS_S = 15.0  # how often routers are asked for the API keys they miss
 ROUTER = "Router"  # not an API kind: the key of a router's children
 
 
@@ -44,10 +45,30 @@ async def reconcile_router(key: Key, ctx: Context) -> float | None:
             raise  # Looked at again in a moment, with what the other wrote.
         except ClusterError as err:
             error, failure = err, refusal(err)
-    await _write_statuses(_observe(key, ctx), failure, ctx)
+    world = _observe(key, ctx)
+    keyed = await _ask_for_keys(world, ctx)
+    await _write_statuses(world, failure, ctx)
     if error is not None:
         raise error
-    return None
+    return REPORTS_S if keyed else None
+
+
+async def _ask_for_keys(world: _World, ctx: Context) -> bool:
+    """Learn which API keys the router misses; whether any tier needs one.  Silence changes nothing."""
+    externals = [tier.spec.external for tier in world.tiers.values() if tier.spec.external]
+    if not any(external.api_key_secret_ref for external in externals):
+        ctx.keys_missing.pop(world.key, None)
+        return False
+    running = filter(pods.pod_ready, _router_pods(world.key, ctx))
+    addresses = [address for pod in running if (address := pod["status"].get("podIP"))]
+    missing = await ctx.reports.keys_missing(addresses)
+    if missing is not None:
+        ctx.keys_missing[world.key] = missing & set(world.tiers)
+    return True
+
+
+def _router_pods(key: Key, ctx: Context) -> Sequence[Manifest]:
+    return ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_ROUTER: key.name})
 
 
 def _observe(key: Key, ctx: Context) -> _World:
@@ -101,9 +122,8 @@ async def _converge(world: _World, ctx: Context) -> Cause | None:
 async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) -> None:
     key = world.key
     deployment = ctx.view.get(Key("Deployment", key.namespace, key.name))
-    router_pods = ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_ROUTER: key.name})
     ready = int((deployment or {}).get("status", {}).get("readyReplicas", 0))
-    why = pods.cause(deployment, router_pods, pool=None) if deployment and not ready else None
+    why = pods.cause(deployment, _router_pods(key, ctx), pool=None) if deployment and not ready else None
     conflicts = table.accepted(world.cascades).conflicts
     for item, cascade in zip(world.items, world.cascades, strict=True):
         seen = cascade_status.Observed(
@@ -115,6 +135,7 @@ async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) ->
             router_cause=why,
             name_taken_by=conflicts.get(cascade.metadata.name),
             failure=failure,
+            keys_missing=ctx.keys_missing.get(key, frozenset()),
             paused=paused(item),
         )
         status = cascade_status.status(cascade, seen, now_s=ctx.clock.now_s())

@@ -108,14 +108,17 @@ def _llama_environment(tier: ModelTier) -> list[Manifest]:
 # Idle twice in a row, a second apart: the next request may be between two threads.  A server too busy to answer
 # counts as busy.  bash speaks HTTP by itself; it is in the public image, as are grep, sleep and timeout.
 _LLAMA_DRAIN = f"""\
+load() {{
+  timeout 3 bash -c '
+    exec 3<>/dev/tcp/127.0.0.1/{names.ENGINE_PORT}
+    printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3
+    grep -E "^llamacpp:requests_(processing|deferred) " <&3'
+}}
 sleep {ENDPOINT_DELAY_S}
 idle=0
 end=$((SECONDS + $0))
 while [ "$SECONDS" -lt "$end" ] && [ "$idle" -lt 2 ]; do
-  busy=$(timeout 3 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{names.ENGINE_PORT}
-    printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3
-    grep -E "^llamacpp:requests_(processing|deferred) " <&3' | grep -cvE " 0(\\.0*)?\\s*$"; exit "${{PIPESTATUS[0]}}")
-  if [ $? -eq 0 ] && [ "$busy" = 0 ]; then idle=$((idle + 1)); else idle=0; fi
+  if now=$(load) && [[ ! $now =~ " "[0-9.]*[1-9] ]]; then idle=$((idle + 1)); else idle=0; fi
   sleep 1
 done
 """

@@ -109,9 +109,6 @@ def _deployment(router: Router, settings: FleetSettings) -> Manifest:
         "terminationGracePeriodSeconds": ACCEPT_MORE_S + math.ceil(deadline_s) + EXIT_S,
         "securityContext": meta.pod_security(),
         "containers": [_container(router, settings)],
-        "volumes": [{"name": "external", "projected": {"sources": _external_sources(router.external_tiers)}}]
-        if router.external_tiers
-        else [],
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -121,6 +118,9 @@ def _deployment(router: Router, settings: FleetSettings) -> Manifest:
             }
         ],
     }
+    if router.external_tiers:
+        sources = _external_sources(router.external_tiers)
+        pod["volumes"] = [{"name": "external", "projected": {"sources": sources}}]
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     return {

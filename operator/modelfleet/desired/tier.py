@@ -92,7 +92,7 @@ def _all(child: str) -> tuple[tuple[str, str], ...]:
 
 
 def _several(spec: ModelTier, replicas: int) -> bool:
-    """Whether the tier may have several replicas; by the spec where it scales, or the budget would come and go."""
+    """Whether one replica may go while another answers."""
     scaling = spec.spec.scaling
     return replicas > 1 or (scaling is not None and scaling.min_replicas > 1)
 

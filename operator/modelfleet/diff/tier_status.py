@@ -121,6 +121,8 @@ def _ready(tier: ModelTier, seen: Observed, *, ready: int, why: Cause | None) ->
 def _replicas_ready(seen: Observed, *, ready: int, why: Cause | None) -> Finding:
     if seen.deployment is None:
         return Finding("Ready", "False", "Creating", "The Deployment is being created")
+    if seen.wanted_replicas == 0:
+        return Finding("Ready", "True", "NoReplicasWanted", "spec.replicas is 0: nothing runs")
     if seen.deployment["spec"].get("replicas") == seen.wanted_replicas and settled(seen.deployment):
         return Finding("Ready", "True", "ReplicasReady", "All replicas are ready")
     missing = max(0, seen.wanted_replicas - ready)
