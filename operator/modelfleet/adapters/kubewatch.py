@@ -28,6 +28,7 @@ _SILENCE_S = 100.0
 _REQUEST_S = 10.0
 _BACKOFF_S_MAX = 20.0
 _BACKOFF_S_MIN = 0.2
+_ERROR_CHARS_MAX = 300
 _LINE_BYTES_MAX = 8 * 1024 * 1024  # one object; etcd allows 1.5 MiB
 
 _GONE = 410
@@ -108,31 +109,27 @@ class Watch:
     backoff_s_max: float = _BACKOFF_S_MAX
     _objects: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _version: str = ""
+    _failures: int = 0  # in a row
 
     async def run(self) -> None:
         """List and watch, again and again, with a growing and jittered pause after failures."""
-        failures = 0
         while True:
             try:
                 async with self.server.client() as client:
                     while True:
                         if not self._version:
                             await self._list(client)
-                        failures = 0
                         await self._watch(client)
             except Expired:
                 self._version = ""
             except (WatchLost, httpx.HTTPError, OSError, ValueError, KeyError) as err:
-                failures += 1
+                self._failures += 1
+                error = f"{type(err).__name__}: {err}"[:_ERROR_CHARS_MAX]
                 _log.warning(
                     "watch lost, beginning again",
-                    extra={
-                        "path": self.resource.path,
-                        "error": f"{type(err).__name__}: {err}"[:300],
-                        "failures": failures,
-                    },
+                    extra={"path": self.resource.path, "error": error, "failures": self._failures},
                 )
-            await asyncio.sleep(_pause_s(failures, self.backoff_s_max))
+            await asyncio.sleep(_pause_s(self._failures, self.backoff_s_max))
 
     async def _list(self, client: httpx.AsyncClient) -> None:
         """Read all objects, page by page, and take them in place of those known."""
@@ -150,6 +147,7 @@ class Watch:
             query["continue"] = following
         self._objects = found
         self._version = page["metadata"]["resourceVersion"]
+        self._failures = 0
         self._tell()
 
     async def _watch(self, client: httpx.AsyncClient) -> None:
@@ -165,7 +163,10 @@ class Watch:
         async with client.stream("GET", self.resource.path, params=query, timeout=limits) as answer:
             _check(answer.status_code)
             async for line in _lines(answer):
+                self._failures = 0
                 self._take(orjson.loads(line))
+        # Something in between may end every watch at once, and must not make us ask without pause.
+        await asyncio.sleep(_pause_s(0, self.backoff_s_max))
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, item = event["type"], event["object"]
@@ -211,7 +212,5 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 def _pause_s(failures: int, most_s: float) -> float:
     """Exponential, with full jitter: routers that lost the same server must not come back as one."""
-    if failures == 0:
-        return 0.0
     ceiling_s = min(most_s, _BACKOFF_S_MIN * 2**failures)
     return random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311 - spreads load, keeps no secret

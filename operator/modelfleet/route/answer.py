@@ -1,14 +1,19 @@
 """What a whole (not streamed) answer of an engine means: pass it on, or try elsewhere."""
 
+import re
 from typing import Any
 
 import orjson
 
-from modelfleet.route.sse import tokens
-
 HTTP_OK_MAX = 299
 HTTP_CLIENT_ERROR = 400
 HTTP_SERVER_ERROR = 500
+
+# An error that comes with 200 is the whole body, so its key stands at the start.
+_ERROR_WITHIN = 256
+# In a JSON text quotes inside strings are escaped: these match keys only.
+_PROMPT_TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})\b')
+_COMPLETION_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})\b')
 
 # 4xx that are not of the client's making: our key, our model name or our path is wrong there, or it is too busy.
 _NOT_THE_CLIENTS = {
@@ -33,7 +38,7 @@ def failure(status: int) -> str | None:
 
 def fault(body: bytes, *, length_known: bool) -> str | None:
     """Why a whole 2xx answer is none, in one word.  Looked at closely only when its bytes give cause."""
-    suspicious = b'"abort"' in body or b'"error"' in body or not length_known
+    suspicious = b'"abort"' in body or b'"error"' in body[:_ERROR_WITHIN] or not length_known
     if not suspicious:
         return None
     fields = _object(body)
@@ -50,13 +55,15 @@ def fault(body: bytes, *, length_known: bool) -> str | None:
 
 
 def usage(body: bytes) -> tuple[int, int]:
-    """Input and output tokens of a whole answer; zeros where it does not say."""
+    """Input and output tokens of a whole answer; zeros where it does not say.
+
+    A scan from the last `usage` key, because parsing the answer would cost more than relaying it.
+    """
     at = body.rfind(b'"usage"')
     if at < 0:
         return 0, 0
-    fields = _object(body) or {}
-    told = fields.get("usage")
-    return tokens(told) if isinstance(told, dict) else (0, 0)
+    told, gave = _PROMPT_TOKENS.search(body, at), _COMPLETION_TOKENS.search(body, at)
+    return (int(told[1]) if told else 0), (int(gave[1]) if gave else 0)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
