@@ -16,14 +16,17 @@ BUILDS = {
 
 
 def build(arguments: argparse.Namespace) -> int:
-    for what in (*BUILDS, "images", "models") if arguments.what == "all" else (arguments.what,):
-        for program in BUILDS.get(what, []):
-            print(gotools.build(program))
-        if what == "images":
-            packages.ensure()
-            print(imageset.build_all())
-        if what == "models":
-            print(models.folder())
+    """build what is missing in the cache: everything, or one part"""
+    if arguments.what == "all":
+        packages.ensure()
+        print(*local.build_all(), models.folder(), sep="\n")
+    elif arguments.what == "images":
+        packages.ensure()
+        print(imageset.build_all())
+    elif arguments.what == "models":
+        print(models.folder())
+    else:
+        print(*(gotools.build(program) for program in BUILDS[arguments.what]), sep="\n")
     return 0
 
 

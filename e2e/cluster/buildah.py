@@ -9,6 +9,9 @@ from pathlib import Path
 
 from e2e.cluster import mirrors, paths
 
+# About ten changes of the code.
+UNTAGGED_MAX = 20
+
 
 def build(
     tag: str, dockerfile: Path, *, target: str = "", arguments: Mapping[str, str] | None = None
@@ -51,14 +54,22 @@ def exists(tag: str) -> bool:
 
 
 def save(tag: str, archive: Path) -> None:
-    """Write the image as an OCI archive; not compressed, since it never travels."""
-    _buildah("push", "--disable-compression", tag, f"oci-archive:{archive}:{tag}")
+    """Write the image as an archive for containerd."""
+    # The OCI form would be compressed, which takes longer than the build and helps nobody here.
+    _buildah("push", tag, f"docker-archive:{archive}:{tag}")
 
 
-def _buildah(*args: str) -> None:
+def tidy() -> None:
+    """Forget untagged images once there are many."""
+    if len(_buildah("images", "--quiet", "--filter=dangling=true").split()) > UNTAGGED_MAX:
+        _buildah("rmi", "--prune")
+
+
+def _buildah(*args: str) -> str:
     result = subprocess.run(_argv(*args), env=_env(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"buildah {args[0]} failed:\n{(result.stdout + result.stderr)[-4000:]}")
+    return result.stdout
 
 
 def _argv(*args: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The images that pods run, as OCI archives in one folder of the cache."""
+"""The images that pods run, as archives in one folder of the cache."""
 
 import re
 import subprocess
@@ -11,6 +11,8 @@ from e2e.cluster.progress import step
 from e2e.cluster.publish import once
 
 PROMETHEUS = Path("/usr/bin/prometheus")
+# Archives of one image; somebody may be between two versions of the code.
+KEPT = 3
 PROMETHEUS_IMAGE = "localhost/prometheus:dev"
 
 
@@ -22,6 +24,7 @@ class Recipe:
     dockerfile: str
     inputs: Sequence[str]
     target: str = ""
+    stages: Sequence[str] = ()  # Slow ones, kept by name so that tidying up spares them.
     typical_s: float = 30
 
     @property
@@ -32,17 +35,22 @@ class Recipe:
         found = [paths.REPO / self.dockerfile]
         for name in self.inputs:
             path = paths.REPO / name
-            found += [path] if path.is_file() else path.rglob("*.py")
+            found += [path] if path.is_file() else _sources(path)
         return found
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
 
 
 _PROJECT = ("pyproject.toml", "LICENSE", "operator/modelfleet", "requirements/build.txt")
 
 
-def _ours(name: str, requirements: str, *inputs: str) -> Recipe:
-    return Recipe(
-        name, "Dockerfile", (f"requirements/{requirements}.txt", *inputs), target=name, typical_s=60
-    )
+def _ours(part: str, *inputs: str) -> Recipe:
+    name = f"modelfleet-{part}"
+    stages = (f"{part}-requirements", *(["build-requirements"] if inputs else []))
+    files = (f"requirements/{part}.txt", *inputs)
+    return Recipe(name, "Dockerfile", files, target=name, stages=stages, typical_s=60)
 
 
 RECIPES = (
@@ -51,9 +59,9 @@ RECIPES = (
         "e2e/cluster/images/llama-server/Dockerfile",
         ("e2e/cluster/images/llama-server/requirements.txt", "e2e/cluster/llama_server.py"),
     ),
-    _ours("modelfleet-operator", "operator", *_PROJECT),
-    _ours("modelfleet-router", "router", *_PROJECT),
-    _ours("modelfleet-downloader", "downloader"),
+    _ours("operator", *_PROJECT),
+    _ours("router", *_PROJECT),
+    _ours("downloader"),
     Recipe("tools", "e2e/cluster/images/tools/Dockerfile", ("e2e/cluster/images/tools/requirements.txt",)),
 )
 
@@ -84,11 +92,20 @@ def build(recipe: Recipe) -> Path:
         base = baseimage.ensure()
         with step(f"building image {recipe.name}", typical_s=recipe.typical_s):
             dockerfile = paths.REPO / recipe.dockerfile
-            buildah.build(recipe.tag, dockerfile, target=recipe.target, arguments={"BASE_IMAGE": base})
+            arguments = {"BASE_IMAGE": base}
+            for stage in recipe.stages:
+                kept = f"localhost/modelfleet-stage:{stage}"
+                buildah.build(kept, dockerfile, target=stage, arguments=arguments)
+            buildah.build(recipe.tag, dockerfile, target=recipe.target, arguments=arguments)
             buildah.save(recipe.tag, unfinished)
+            buildah.tidy()
 
     # One lock for all: the stages they share are then built once.
-    return once(_folder() / f"{recipe.name}-{key}.tar", make, name="images")
+    archive = once(_folder() / f"{recipe.name}-{key}.tar", make, name="images")
+    archive.touch()
+    for old in sorted(_folder().glob(f"{recipe.name}-*.tar"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return archive
 
 
 def _static(program: str, image: str) -> Path:

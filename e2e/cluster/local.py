@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,9 +104,7 @@ def start(state: Path | None = None, *, kwok: bool = False) -> Iterator[Running]
     """A new cluster for as long as the block lasts; raises ClusterError when it cannot be had."""
     folder = state or paths.state()
     prepare()
-    assets = gotools.assets(PROGRAMS)
-    archives = imageset.build_all()
-    store.ensure(archives)
+    assets, archives = build_all()
     with _own(folder), contextlib.ExitStack() as stack:
         name = f"{cgroups.PREFIX}{os.getpid()}-{time.monotonic_ns()}"
         stack.callback(cgroups.remove, name)
@@ -135,12 +134,24 @@ def detach(state: Path | None = None, *, kwok: bool = False) -> Running:
     """Start a cluster that outlives this process, and return when it is ready."""
     folder = paths.made(state or paths.state())
     argv = [sys.executable, "-m", "e2e.cluster", "up", f"--state={folder}", *(["--kwok"] if kwok else [])]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd=paths.REPO, start_new_session=True)
-    while process.poll() is None:
-        if (found := running(folder)) and found.supervisor == process.pid:
-            return found
-        time.sleep(POLL_S)
+    said = folder / "up.log"
+    with said.open("wb") as log, said.open("rb") as shown:
+        # Not our own output: whoever reads that to its end would wait for the end of the cluster.
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=paths.REPO, start_new_session=True
+        )
+        while process.poll() is None:
+            _show(shown)
+            if (found := running(folder)) and found.supervisor == process.pid:
+                return found
+            time.sleep(POLL_S)
+        _show(shown)
     raise ClusterError("the cluster did not start; what it said stands above")
+
+
+def _show(log: IO[bytes]) -> None:
+    sys.stderr.write(log.read().decode(errors="replace"))
+    sys.stderr.flush()
 
 
 def stop(state: Path | None = None) -> bool:
@@ -155,6 +166,16 @@ def stop(state: Path | None = None) -> bool:
             os.kill(found.supervisor, signal.SIGKILL)
         time.sleep(POLL_S)
     return True
+
+
+def build_all() -> tuple[Path, Path]:
+    """The folder of programs and that of images.  The first time one waits for processors, the other for the net."""
+    with ThreadPoolExecutor(2) as pool:
+        images = pool.submit(imageset.build_all)
+        assets = gotools.assets(PROGRAMS)
+        archives = images.result()
+    store.ensure(archives)
+    return assets, archives
 
 
 def load(found: Running) -> list[str]:

@@ -15,6 +15,7 @@ PACKAGES = {
     "iptables": "iptables",
     "conntrack": "conntrack",
     "iproute2": "ip",
+    "util-linux": "nsenter",
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "prometheus": "prometheus",
@@ -28,10 +29,10 @@ def ensure() -> None:
         return
     if not shutil.which("apt-get"):
         raise RuntimeError(f"this machine lacks {', '.join(absent)}, and has no apt-get to install them with")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # RUNLEVEL: services that a package would start at once are not wanted.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     with step(f"installing Debian packages: {' '.join(absent)}", typical_s=60):
-        # Services that a package would start at once are not wanted; they would keep ports and folders.
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "RunLevel=1", *absent]
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", *absent]
         for argv in (["apt-get", "update"], install):
             result = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
             if result.returncode != 0:
