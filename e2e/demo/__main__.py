@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from e2e.cluster import choose, local
 from e2e.demo import install, report, story
@@ -72,16 +73,26 @@ def play(kube: Kube, fleet: Fleet, voice: Voice) -> bool:
         Traffic(kube, namespace="clients", pod="load", client=client, base_url=BASE_URL, model=story.CASCADE)
         for client in CLIENTS
     ]
+    problem: NotSeen | None = None
     try:
         for title, scene in story.SCENES:
             voice.scene(title)
             scene(stage)
-    finally:
-        reports = {traffic.client: traffic.finish() for traffic in stage.traffic}
-        voice.scene("The end")
-        voice.console.print(report.decisions_table(fleet.decisions))
-        voice.console.print(report.requests_table(reports, story.STEPS))
+    except NotSeen as err:
+        problem = err
+    reports = finish(stage, voice)
+    if problem:
+        raise problem
     return all_answered(reports, voice)
+
+
+def finish(stage: story.Stage, voice: Voice) -> dict[str, dict[str, Any]]:
+    """End the load, and show what was decided and answered."""
+    reports = {traffic.client: traffic.finish() for traffic in stage.traffic}
+    voice.scene("The end")
+    voice.console.print(report.decisions_table(stage.fleet.decisions))
+    voice.console.print(report.requests_table(reports, story.STEPS))
+    return reports
 
 
 def set_up(kube: Kube, voice: Voice) -> None:
@@ -105,10 +116,10 @@ def set_up(kube: Kube, voice: Voice) -> None:
     voice.seen("Prometheus, the model hub, the paid API and the operator run")
 
 
-def all_answered(reports: dict[str, dict[str, object]], voice: Voice) -> bool:
+def all_answered(reports: dict[str, dict[str, Any]], voice: Voice) -> bool:
     """No request failed, and every tier gave an answer."""
-    failed = [failure for report_ in reports.values() for failure in report_["failures"]]  # type: ignore[attr-defined]
-    steps = {step for report_ in reports.values() for step in report_["tiers"]}  # type: ignore[attr-defined]
+    failed = [failure for report_ in reports.values() for failure in report_["failures"]]
+    steps = {step for report_ in reports.values() for step in report_["tiers"]}
     for failure in failed:
         voice.fail(f"a request failed: {failure}")
     silent = sorted(set(story.STEPS) - steps)

@@ -64,10 +64,10 @@ def outside(kube: Kube) -> None:
     kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models.folder())))
 
 
-def operator(kube: Kube) -> None:
+def operator(kube: Kube, *more_values: Path) -> None:
     """The chart, with real helm; it brings the CRDs."""
-    chart, values = str(CHART), str(HERE / "values.yaml")
-    kube.run("helm", "upgrade", "--install", RELEASE, chart, "--namespace", SYSTEM, "--values", values)
+    values = [f"--values={file}" for file in (HERE / "values.yaml", *more_values)]
+    kube.run("helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, *values)
 
 
 def example(kube: Kube) -> None:

@@ -12,7 +12,7 @@ from e2e.demo.traffic import Traffic
 SMALL, MEDIUM, FRONTIER, CASCADE = "smollm2-135m", "gemma3-270m", "frontier", "chat"
 STEPS = ("small", "medium", "frontier")
 CALM_CONCURRENCY = 1
-BUSY_CONCURRENCY = 10
+BUSY_CONCURRENCY = 14
 STEADY_CONCURRENCY = 3
 KILLS_MAX = 3
 READY_LIMIT_S = 240.0

@@ -50,6 +50,7 @@ class Traffic:
         self._process.stdin.close()
         self._reader.join(FINISH_LIMIT_S)
         if not self.report.get("final"):
+            self.check()
             self._process.kill()
             raise NotSeen(f"the {self.client} load generator did not end: {self.report}")
         self._process.wait()
