@@ -14,7 +14,23 @@ from cryptography.x509.oid import NameOID
 
 from modelfleet.api.route_table import ExternalTarget
 from modelfleet.router import upstream
-from tests.router.rig import GOOD, Engine, cascade, one_tier, post, reply, router, tier
+from tests.router.rig import (
+    DONE,
+    GOOD,
+    SSE_HEAD,
+    Engine,
+    Peer,
+    cascade,
+    chunk,
+    one_tier,
+    post,
+    read_answer,
+    reply,
+    router,
+    tier,
+    token,
+    until,
+)
 
 
 def _certificate(folder: Path, *, address: str) -> tuple[Path, Path]:
@@ -99,3 +115,39 @@ async def test_request_under_way_outlives_its_replica():
         assert (await rig.ask(post())).status == 200
         async with asyncio.timeout(5):
             await engine.asked[0].gone.wait()
+
+
+async def test_connection_held_back_by_a_slow_client_serves_the_next_one():
+    burst = SSE_HEAD + b"".join(chunk(token("x" * 60_000)) for _ in range(100)) + chunk(DONE) + b"0\r\n\r\n"
+
+    async def answer_in_one_burst(peer: Peer) -> None:
+        peer.writer.write(burst)
+
+    async with one_tier([answer_in_one_burst, reply(GOOD)]) as (rig, (engine,)):
+        reader, writer = await rig.connect()
+        writer.transport.pause_reading()
+        writer.write(post(stream=True))
+        await until(lambda: len(engine.asked) == 1)
+        held_back = next(iter(rig.server.clients))
+        await until(lambda: held_back._transport.get_write_buffer_size() > 0)
+        writer.transport.resume_reading()
+        first = await read_answer(reader)
+        second = await rig.ask(post())
+
+        assert first.complete
+        assert (second.status, second.headers["x-modelfleet-attempts"]) == (200, "1")
+        assert engine.asked[0].writer is engine.asked[1].writer
+        writer.close()
+
+
+async def test_pooled_connection_is_always_read():
+    async with one_tier([reply(GOOD)]) as (rig, (engine,)):
+        await rig.ask(post())
+        replica = rig.state.fleet.lines["chat"].steps[0].replicas[0]
+        pooled = replica._idle.pop()
+        # As when the last bytes of an answer overfill its client's buffer.
+        pooled.pause()
+        pooled._finish()
+
+        assert (await rig.ask(post())).status == 200
+        assert engine.asked[0].writer is engine.asked[1].writer

@@ -19,7 +19,8 @@ from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
 from modelfleet.router.fleet import Line, Step
 from modelfleet.router.headers import answer_fields, forwarded
-from modelfleet.router.server import Client, Request
+from modelfleet.router.message import Request
+from modelfleet.router.server import Client
 from modelfleet.router.upstream import Headers, Upstream
 
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
@@ -40,36 +41,10 @@ class Exchange:
     """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
-        "_attempt_s",
-        "_body",
-        "_call",
-        "_client",
-        "_committed",
-        "_count",
-        "_deadline_s",
-        "_entry",
-        "_fields",
-        "_first_try",
-        "_forwarded",
-        "_held",
-        "_held_bytes",
-        "_last_byte_s",
-        "_length_known",
-        "_line",
-        "_loop",
-        "_order",
-        "_outcomes",
-        "_passing",
-        "_plan",
-        "_replica",
-        "_request",
-        "_scan",
-        "_slow",
-        "_start_s",
-        "_status",
-        "_step",
-        "_timer",
-        "_upstream",
+        "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
+        "_first_try", "_forwarded", "_held", "_held_bytes", "_last_byte_s", "_length_known", "_line", "_loop",
+        "_order", "_outcomes", "_passing", "_plan", "_replica", "_request", "_scan", "_slow", "_start_s",
+        "_status", "_step", "_timer", "_upstream",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
@@ -160,7 +135,8 @@ class Exchange:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > HELD_BYTES_MAX:
-                self._pass_on()
+                self._passing = True  # too large to hold
+                self._client.write(self._commit())
 
     def _relay_events(self, scan: EventScan, data: bytes) -> None:
         before = scan.events
@@ -174,10 +150,8 @@ class Exchange:
             if scan.events == 0:
                 self._retry(scan.broken or "Reset")
                 return
-            self._committed = True
             self._step.stats.first_token.observe(now_s - self._attempt_s)
-            self._client.begin(self._status, self._fields, length=None)
-            out = b"".join((*self._held, out))
+            out = self._commit() + out
         elif fresh and not self._slow:
             self._step.stats.inter_token.observe((now_s - self._last_byte_s) / fresh, fresh)
         self._last_byte_s = now_s
@@ -186,12 +160,13 @@ class Exchange:
         if scan.broken is not None:
             self._break(scan.broken, refusal.BROKEN)
 
-    def _pass_on(self) -> None:
-        """The answer is too large to hold: from here on it is relayed as it comes."""
-        self._committed = self._passing = True
+    def _commit(self) -> bytes:
+        """From here on the client gets this answer, or a broken one.  Gives what was held back so far."""
+        self._committed = True
         self._client.begin(self._status, self._fields, length=None)
-        self._client.write(b"".join(self._held))
-        self._held = []
+        held, self._held = b"".join(self._held), []
+        self._body = self._request.body = b""  # there will be no other attempt
+        return held
 
     def upstream_end(self) -> None:
         scan = self._scan
@@ -202,9 +177,7 @@ class Exchange:
                 return
             used = scan.usage or (0, scan.events)
             if not self._committed:  # no event but [DONE]
-                self._committed = True
-                self._client.begin(self._status, self._fields, length=None)
-                self._client.write(b"".join(self._held))
+                self._client.write(self._commit())
         elif self._passing:
             used = (0, 0)
         else:
@@ -295,6 +268,7 @@ class Exchange:
     def _arm(self, now_s: float) -> None:
         """One timer per exchange, moved lazily: it looks at the limits when it fires, not at every byte."""
         self._disarm()
+        # No later than one silence from now: what is due may come nearer when a stream begins.
         due_s = min(self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
         self._timer = self._loop.call_at(due_s, self._tick)
 

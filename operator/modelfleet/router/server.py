@@ -14,11 +14,18 @@ import httptools
 
 from modelfleet.route import refusal
 from modelfleet.route.refusal import Refusal
+from modelfleet.router.message import (
+    HEAD_BYTES_MAX,
+    HEADERS_MAX,
+    Request,
+    answer_head,
+    head_fault,
+    path,
+    without_upgrade,
+)
 
 _log = logging.getLogger(__name__)
 
-HEAD_BYTES_MAX = 32 * 1024
-HEADERS_MAX = 100
 HEAD_S_MAX = 10.0  # from a request's first byte to the end of its headers
 BODY_S_MAX = 60.0  # from there to the end of its body
 IDLE_S_MAX = 120.0  # between two requests; longer than what usual load balancers keep
@@ -26,27 +33,8 @@ LINGER_S = 2.0  # a refused client may still be sending; closing at once would l
 PIPELINE_MAX = 16
 WRITE_BUFFER_HIGH_BYTES = 64 * 1024
 
-_REASONS = {
-    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
-    413: b"Content Too Large", 422: b"Unprocessable Content", 429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
-    503: b"Service Unavailable", 504: b"Gateway Timeout",
-}  # fmt: skip
 _NEVER_S = float("inf")
-
-
-class Request:
-    """One whole request.  Header names are in lower case."""
-
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "version")
-
-    def __init__(self, method: bytes, path: bytes, version: str) -> None:
-        self.method = method
-        self.path = path
-        self.version = version  # 1.0 or 1.1
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.body = b""
-        self.keep_alive = False
+_NEVER_BYTES = 1 << 62
 
 
 class Patron(Protocol):
@@ -100,7 +88,6 @@ class Client(asyncio.Protocol):
         "_head_bytes",
         "_head_done",
         "_header_count",
-        "_hosts",
         "_parser",
         "_pending_head",
         "_queue",
@@ -108,6 +95,7 @@ class Client(asyncio.Protocol):
         "_request",
         "_server",
         "_transport",
+        "_unsent",
         "_url",
         "expires_s",
         "idle_since_s",
@@ -122,6 +110,7 @@ class Client(asyncio.Protocol):
         self._refused = False
         self._head_done = True
         self._pending_head = b""
+        self._unsent = _NEVER_BYTES
         self.patron: Patron | None = None
 
     # What the one who answers does.
@@ -132,16 +121,7 @@ class Client(asyncio.Protocol):
         self._chunked = length is None and current.version == "1.1"
         if self._server.draining or (length is None and not self._chunked):
             current.keep_alive = False
-        line = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b"Answer"), fields)
-        if length is not None:
-            line += b"content-length: %d\r\n" % length
-        elif self._chunked:
-            line += b"transfer-encoding: chunked\r\n"
-        if not current.keep_alive:
-            line += b"connection: close\r\n"
-        elif current.version == "1.0":
-            line += b"connection: keep-alive\r\n"
-        self._pending_head = line + b"\r\n"
+        self._pending_head = answer_head(status, fields, current, length=length, chunked=self._chunked)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -180,6 +160,7 @@ class Client(asyncio.Protocol):
         patron, self.patron = self.patron, None
         self._queue.clear()
         self._refused = True
+        self._leave_within(LINGER_S)
         self._transport.close()
         if patron is not None:
             patron.client_gone()
@@ -189,7 +170,11 @@ class Client(asyncio.Protocol):
 
     def expire(self) -> None:
         """Too slow, or idle for too long."""
-        if self._request is not None and not self._refused:
+        unsent = self._transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._unsent = unsent  # slow, but it reads
+            self._leave_within(LINGER_S)
+        elif self._request is not None and not self._refused:
             self._refuse_message(refusal.TOO_SLOW)
         else:
             self._transport.abort()
@@ -213,6 +198,7 @@ class Client(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         self._current = request
+        self._unsent = _NEVER_BYTES
         self.expires_s = _NEVER_S
         self.idle_since_s = _NEVER_S
         self._server.on_request(self, request)
@@ -279,9 +265,8 @@ class Client(asyncio.Protocol):
         self._head_done = False
         self._head_bytes = 0
         self._header_count = 0
-        self._hosts = 0
         self._url = b""
-        self._request = Request(b"", b"", "")
+        self._request = Request()
         self._body: list[bytes] = []
         self._body_bytes = 0
         self.idle_since_s = _NEVER_S
@@ -308,28 +293,14 @@ class Client(asyncio.Protocol):
         self._head_done = True
         request.method = self._parser.get_method()
         request.version = self._parser.get_http_version()
-        request.path = _path(self._url)
-        fault = self._head_fault(request)
+        request.path = path(self._url)
+        fault = head_fault(request, body_bytes_max=self._server.body_bytes_max())
         if fault is not None:
             self._refuse_message(fault)
         elif self._current is None:
             self.expires_s = self._server.loop.time() + BODY_S_MAX
-
-    def _head_fault(self, request: Request) -> Refusal | None:
-        hosts = 0
-        for name, value in request.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                if int(value) > self._server.body_bytes_max():
-                    return refusal.body_too_large(self._server.body_bytes_max())
-            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                return refusal.MALFORMED  # a coding that we would have to undo to know where the body ends
-            elif name == b"expect" and value.lower() == b"100-continue" and self._current is None:
+            if request.waits_for_go_ahead:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if request.version not in {"1.0", "1.1"} or hosts > 1 or (hosts == 0 and request.version == "1.1"):
-            return refusal.MALFORMED
-        return None
 
     def on_body(self, data: bytes) -> None:
         if self._refused:
@@ -363,11 +334,8 @@ class Client(asyncio.Protocol):
         if request is None or self._refused or request.method == b"CONNECT":
             self._refuse_message(refusal.MALFORMED)
             return
-        dropped = {b"upgrade", b"connection", b"http2-settings"}
-        lines = [b"%b %b HTTP/1.1" % (request.method, self._url)]
-        lines += [b"%b: %b" % field for field in request.headers if field[0] not in dropped]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self.data_received(without_upgrade(request, self._url) + rest)
 
     def _refuse_message(self, refused: Refusal) -> None:
         """The message cannot be served, and what follows it cannot be trusted: answer and close."""
@@ -378,23 +346,17 @@ class Client(asyncio.Protocol):
             # An earlier request is still being answered; an answer for this one would be taken for its.
             self.cut()
             return
-        request = Request(b"", b"", "1.1")
-        self._request = self._current = request
+        self._request = self._current = Request()
         self.refuse(refused)
 
     def _linger(self) -> None:
         """Close when the client had time to read the answer, though bytes of its may still be on their way."""
-        self.idle_since_s = _NEVER_S
-        self.expires_s = self._server.loop.time() + LINGER_S
+        self._leave_within(LINGER_S)
         if self._request is None:
             self._transport.close()
         elif self._transport.can_write_eof():
             self._transport.write_eof()
 
-
-def _path(target: bytes) -> bytes:
-    """Path of a request target, in origin or absolute form, without its query."""
-    path = target.partition(b"?")[0]
-    if path.startswith((b"http://", b"https://")):
-        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-    return path
+    def _leave_within(self, seconds: float) -> None:
+        self.idle_since_s = _NEVER_S
+        self.expires_s = self._server.loop.time() + seconds

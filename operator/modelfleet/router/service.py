@@ -10,8 +10,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from modelfleet.route import call, refusal
 from modelfleet.route.refusal import Refusal, Refused
+from modelfleet.router.message import Request
 from modelfleet.router.relay import Exchange, Shell
-from modelfleet.router.server import Client, Request
+from modelfleet.router.server import Client
 from modelfleet.router.state import State
 
 _COMPLETIONS = frozenset({b"/v1/chat/completions", b"/v1/completions"})

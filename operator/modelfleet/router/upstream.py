@@ -109,7 +109,7 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_answers", "_complete", "_got_bytes", "_head", "_head_bytes", "_headers", "_idle_since_s", "_keep",
-        "_length_known", "_parser", "_replica", "_request", "_taker", "_transport", "connecting",
+        "_length_known", "_parser", "_paused", "_replica", "_request", "_taker", "_transport", "connecting",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -117,6 +117,7 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._taker: Taker | None = None
+        self._paused = False
         self._answers = 0  # complete ones on this connection
         self._idle_since_s = 0.0
         self.connecting: asyncio.Task[None] | None = None
@@ -153,9 +154,11 @@ class Upstream(asyncio.Protocol):
 
     def pause(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
+        self._paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -243,6 +246,8 @@ class Upstream(asyncio.Protocol):
     def _finish(self) -> None:
         taker, self._taker = self._taker, None
         self._answers += 1
+        if self._paused:
+            self.resume()  # its last bytes were too many for the client, which is not the next one's matter
         self._request = b""
         if self._keep and self._transport is not None and not self._transport.is_closing():
             self._idle_since_s = self._replica._loop.time()  # noqa: SLF001 - two halves of one pool

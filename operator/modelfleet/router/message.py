@@ -1,0 +1,79 @@
+"""The form of requests: what a head may look like, and how an answer's head is written."""
+
+from modelfleet.route import refusal
+from modelfleet.route.refusal import Refusal
+
+HEAD_BYTES_MAX = 32 * 1024
+HEADERS_MAX = 100
+
+_REASONS = {
+    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    413: b"Content Too Large", 422: b"Unprocessable Content", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout",
+}  # fmt: skip
+_UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
+
+
+class Request:
+    """One whole request.  Header names are in lower case, `path` is without its query."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "version")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.path = b""
+        self.version = "1.1"  # or 1.0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.keep_alive = False
+
+    @property
+    def waits_for_go_ahead(self) -> bool:
+        """The client sends its body only after an interim answer."""
+        return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
+
+
+def path(target: bytes) -> bytes:
+    """Path of a request target, in origin or absolute form, without its query."""
+    found = target.partition(b"?")[0]
+    if found.startswith((b"http://", b"https://")):
+        found = b"/" + found.partition(b"://")[2].partition(b"/")[2]
+    return found
+
+
+def head_fault(request: Request, *, body_bytes_max: int) -> Refusal | None:
+    """What is wrong with a head that the parser took."""
+    hosts = 0
+    for name, value in request.headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            if int(value) > body_bytes_max:
+                return refusal.body_too_large(body_bytes_max)
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            return refusal.MALFORMED  # a coding that we would have to undo to know where the body ends
+    if request.version not in {"1.0", "1.1"} or hosts > 1 or (hosts == 0 and request.version == "1.1"):
+        return refusal.MALFORMED
+    return None
+
+
+def without_upgrade(request: Request, target: bytes) -> bytes:
+    """The request's head as if it had not offered an upgrade."""
+    lines = [b"%b %b HTTP/1.1" % (request.method, target)]
+    lines += [b"%b: %b" % field for field in request.headers if field[0] not in _UPGRADE_FIELDS]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def answer_head(status: int, fields: bytes, request: Request, *, length: int | None, chunked: bool) -> bytes:
+    """Status line and header lines of an answer.  `fields`: lines, each ended by CRLF."""
+    head = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b"Answer"), fields)
+    if length is not None:
+        head += b"content-length: %d\r\n" % length
+    elif chunked:
+        head += b"transfer-encoding: chunked\r\n"
+    if not request.keep_alive:
+        head += b"connection: close\r\n"
+    elif request.version == "1.0":
+        head += b"connection: keep-alive\r\n"
+    return head + b"\r\n"
