@@ -44,8 +44,8 @@ class Bench:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for the condition."""
         async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                await asyncio.sleep(0)  # noqa: ASYNC110  the condition is over plain lists
+            while not condition():  # noqa: ASYNC110  it is over plain lists
+                await asyncio.sleep(0)
 
 
 @asynccontextmanager
