@@ -1,6 +1,7 @@
 """Every query against a real Prometheus that scrapes two routers of ours with scripted numbers."""
 
 import asyncio
+import json
 import math
 import shutil
 import socket
@@ -16,6 +17,7 @@ from typing import Self
 import pytest
 
 from e2e.cluster.pki import Authority
+from modelfleet.adapters import queries
 from modelfleet.adapters.prometheus import PrometheusMetrics
 from modelfleet.api.fleet_settings import PrometheusSettings
 from modelfleet.errors import MetricsError
@@ -90,14 +92,18 @@ def router(small_in_flight: float) -> Callable[[int], str]:
     return text
 
 
+def program(name: str) -> str:
+    """Path of a program of Debian's package; installed where the machine lacks it."""
+    if shutil.which(name) is None:
+        subprocess.run(["apt-get", "install", "-y", "-qq", "prometheus"], check=True)
+    return shutil.which(name) or f"/usr/bin/{name}"
+
+
 class Prometheus:
-    """The real one, on loopback, scraping twice a second.  Debian's package where the machine has none."""
+    """The real one, on loopback, scraping twice a second."""
 
     def __init__(self, folder: Path, targets: list[int], *, tls: str = "") -> None:
-        binary = shutil.which("prometheus")
-        if binary is None:
-            subprocess.run(["apt-get", "install", "-y", "-qq", "prometheus"], check=True)
-            binary = "/usr/bin/prometheus"
+        binary = program("prometheus")
         config = folder / "prometheus.yml"
         hosts = ", ".join(f"'127.0.0.1:{port}'" for port in targets)
         config.write_text(
@@ -194,6 +200,37 @@ async def test_every_query_on_a_real_prometheus(tmp_path: Path, two_routers: tup
         metrics.close()
     finally:
         prometheus.kill()
+
+
+IN_FLIGHT = 'modelfleet_router_requests_in_flight{fleet_namespace="team",model_tier="small",instance="%s"}'
+SMALL_LABELS = '{fleet_namespace="team", model_tier="small"}'
+ROWS = {
+    "a jumping gauge is averaged": (queries.IN_FLIGHT, "5s", {"a": "8 0 8 0"}, "10s", 16 / 3),
+    "routers add up": (queries.IN_FLIGHT, "5s", {"a": "2 2", "b": "3 3"}, "5s", 5),
+    "scraped rarely: the last value": (queries.IN_FLIGHT, "25s", {"a": "4 8"}, "20s", 4),
+    "scraped rarely: its age shows": (queries.AGE, "25s", {"a": "4 8"}, "20s", 20),
+    "the oldest router's age counts": (queries.AGE, "5s", {"a": "1 1 1 1", "b": "1"}, "15s", 15),
+    "a router that is gone is not counted": (queries.ROUTERS, "5s", {"a": "1 1", "b": "1 stale"}, "5s", 1),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_what_queries_make_of_time(tmp_path: Path, row: tuple[str, str, dict[str, str], str, float]):
+    query, interval, series, at, want = row
+    case = {
+        "interval": interval,
+        "input_series": [{"series": IN_FLIGHT % name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": at, "exp_samples": [{"labels": SMALL_LABELS, "value": want}]}
+        ],
+    }
+    file = tmp_path / "case.yaml"
+    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "5s", "tests": [case]}))
+    done = subprocess.run(
+        [program("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 async def test_tls_with_an_authority_and_a_client_certificate_of_ones_own(tmp_path: Path):

@@ -1,7 +1,8 @@
 """Every PromQL query of the capacity loop.  Each one covers the whole fleet, so a tick costs a handful of them.
 
 The router's metrics carry our own labels: fleet_namespace, model_tier, cascade, tier.  No relabelling is needed
-beyond what Prometheus does by itself (`instance`).  The windows hold two scrapes at intervals of up to 30 s.
+beyond what Prometheus does by itself (`instance`).  Scrape the routers every 5 to 15 s; at more than 30 s the
+latency's window no longer holds the two scrapes that a rate needs, and TTFT targets hold.
 """
 
 _BY_TIER = "by (fleet_namespace, model_tier)"
@@ -9,8 +10,8 @@ _BY_STEP = "by (fleet_namespace, cascade, tier)"
 _IN_FLIGHT = "modelfleet_router_requests_in_flight"
 _TTFT = "modelfleet_router_time_to_first_token_seconds"
 
-# A mean, because one scrape of a gauge that jumps is a coin toss.
-IN_FLIGHT = f"sum {_BY_TIER} (avg_over_time({_IN_FLIGHT}[30s]))"
+# A mean, because one scrape of a gauge that jumps is a coin toss; the last scrape where the window holds none.
+IN_FLIGHT = f"sum {_BY_TIER} (avg_over_time({_IN_FLIGHT}[15s]) or {_IN_FLIGHT})"
 
 # Ages by Prometheus' own clock: ours may be off.  The oldest router counts, since the sum needs them all.
 AGE = f"time() - min {_BY_TIER} (timestamp({_IN_FLIGHT}))"

@@ -10,7 +10,7 @@ from modelfleet.plan.snapshot import Name
 class TierLoad:
     """One ModelTier over all Cascades and routers.  None: no such sample."""
 
-    in_flight: float | None = None  # requests, mean of the last 30 s
+    in_flight: float | None = None  # requests, mean of the last 15 s
     age_s: float | None = None  # of the oldest router's sample, by the store's own clock
     routers: int = 0  # router replicas that report now
     first_tokens_per_s: float | None = None  # rate of TTFT observations over the last minute
