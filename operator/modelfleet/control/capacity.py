@@ -32,7 +32,9 @@ from modelfleet.plan.weights import WeightsVerdict
 
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
-_KICK_GAP_S = 0.1  # a burst of readiness events is one pass
+# A burst of readiness events is one pass, and passes over a large fleet leave most of the core to others.
+_GAP_S_MIN, _GAP_S_MAX = 0.1, 1.0
+_GAP_PER_PASS = 4.0
 _BLIND = frozenset({"MetricsStale", "MetricsPartlyStale"})
 
 
@@ -84,14 +86,16 @@ class CapacityLoop:
         due_s = 0.0
         timer = asyncio.get_running_loop()
         while True:
-            full = timer.time() >= due_s
+            began_s = timer.time()
+            full = began_s >= due_s
             try:
                 await (self.tick() if full else self.rebalance())
             except Exception:  # noqa: BLE001  a bug in one pass must not end all passes
                 _LOG.exception("capacity pass failed")
             if full:
                 due_s = timer.time() + self._interval_s()
-            await asyncio.sleep(_KICK_GAP_S)
+            gap_s = _GAP_PER_PASS * (timer.time() - began_s)
+            await asyncio.sleep(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX))
             await self._kick_or(due_s - timer.time())
 
     async def tick(self) -> None:
