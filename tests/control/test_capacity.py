@@ -1,187 +1,12 @@
 import asyncio
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from modelfleet import names
-from modelfleet.api.meta import Manifest
-from modelfleet.control.capacity import CapacityLoop, World
-from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_status import timestamp
-from modelfleet.control.ports import Key
-from modelfleet.errors import ClusterError, MetricsError
-from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
-from modelfleet.plan.snapshot import Name
-
-SMALL, MEDIUM, CHAT = (
-    Key("ModelTier", "ns", "small"),
-    Key("ModelTier", "ns", "medium"),
-    Key("Cascade", "ns", "chat"),
-)
-
-
-@dataclass
-class Store:
-    """View and Cluster over one dictionary: what is written is seen at once, or never where `deaf`."""
-
-    objects: dict[Key, Manifest] = field(default_factory=dict)
-    writes: list[tuple[Key, Manifest]] = field(default_factory=list)
-    deaf: bool = False
-    refuses: bool = False
-    version: int = 0
-
-    def put(self, manifest: Manifest) -> None:
-        self.version += 1
-        manifest["metadata"]["resourceVersion"] = str(self.version)
-        meta = manifest["metadata"]
-        self.objects[Key(manifest["kind"], meta["namespace"], meta["name"])] = manifest
-
-    def get(self, key: Key) -> Manifest | None:
-        return self.objects.get(key)
-
-    def list(
-        self,
-        kind: str,
-        *,
-        namespace: str | None = None,  # noqa: ARG002  the port's shape
-        labels: Mapping[str, str] | None = None,  # noqa: ARG002  the port's shape
-    ) -> Sequence[Manifest]:
-        return [thing for key, thing in sorted(self.objects.items()) if key.kind == kind]
-
-    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:  # noqa: ARG002  the port's shape
-        raise AssertionError("the capacity loop writes no child")
-
-    async def delete(self, manifest: Manifest) -> None:  # noqa: ARG002  the port's shape
-        raise AssertionError("the capacity loop deletes nothing")
-
-    async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
-        assert manager == names.FIELD_MANAGER_CAPACITY
-        if self.refuses:
-            raise ClusterError("refused", status=500)
-        self.writes.append((key, status))
-        stored = copy.deepcopy(self.objects[key])
-        stored["status"] = {**stored.get("status", {}), **status}
-        self.version += 1
-        stored["metadata"]["resourceVersion"] = str(self.version)
-        if not self.deaf:
-            self.objects[key] = stored
-        return stored
-
-
-@dataclass
-class Prometheus:
-    """A metrics store that answers what it is told."""
-
-    answer: FleetLoad | None = NOTHING
-    configured: bool = True
-    asked: set[int] = field(default_factory=set)
-
-    async def load(self, percentiles: Collection[int]) -> FleetLoad:
-        self.asked = set(percentiles)
-        if self.answer is None:
-            raise MetricsError("connection refused")
-        return self.answer
-
-
-@dataclass
-class Told:
-    events: list[tuple[str, str, str]] = field(default_factory=list)
-
-    async def record(
-        self,
-        regarding: Manifest,
-        *,
-        reason: str,
-        message: str,
-        warning: bool = False,  # noqa: ARG002  the port's shape
-    ) -> None:
-        self.events.append((regarding["metadata"]["name"], reason, message))
-
-
-@dataclass
-class Watch:
-    now: float = 10_000.0
-
-    def now_s(self) -> float:
-        return self.now
-
-
-@dataclass
-class Fleet:
-    """A small and a medium tier behind one Cascade with one router, all calm."""
-
-    store: Store = field(default_factory=Store)
-    prometheus: Prometheus = field(default_factory=Prometheus)
-    told: Told = field(default_factory=Told)
-    clock: Watch = field(default_factory=Watch)
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-
-    def __post_init__(self) -> None:
-        scaling = {
-            "minReplicas": 1,
-            "maxReplicas": 5,
-            "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}],
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 30}},
-        }
-        model = {"uri": "pvc://models/m.gguf"}
-        self.apply("ModelTier", "small", {"model": model, "llamaCpp": {"slots": 4}, "scaling": scaling})
-        self.apply("ModelTier", "medium", {"model": model, "llamaCpp": {}})
-        tiers = [
-            {"name": "s", "tierRef": {"name": "small"}, "weight": {"initial": 100}, "targetShare": 70},
-            {"name": "m", "tierRef": {"name": "medium"}, "weight": {"initial": 0}},
-        ]
-        self.apply("Cascade", "chat", {"modelName": "chat", "tiers": tiers})
-        self.pod("small-0", names.LABEL_TIER, names.tier_child("small"))
-        self.pod("medium-0", names.LABEL_TIER, names.tier_child("medium"))
-        self.pod("router-0", names.LABEL_ROUTER, names.router())
-        self.in_flight(2.0)
-        self.loop = self.restarted()
-
-    def restarted(self) -> CapacityLoop:
-        world = World(self.store, self.store, self.told, self.clock, self.prometheus)
-        self.registry = CollectorRegistry()
-        return CapacityLoop(world, interval_s=lambda: 15.0, instruments=CapacityMetrics(self.registry))
-
-    def apply(self, kind: str, name: str, spec: Manifest, **more: Manifest) -> None:
-        meta = {"namespace": "ns", "name": name, "uid": f"uid-{name}", "generation": 1}
-        self.store.put(
-            {"apiVersion": names.API_VERSION, "kind": kind, "metadata": meta, "spec": spec, **more}
-        )
-
-    def pod(self, name: str, label: str, value: str, *, ready: bool = True, since_s: float = 0.0) -> None:
-        condition = {
-            "type": "Ready",
-            "status": str(ready),
-            "lastTransitionTime": timestamp(since_s),
-        }
-        meta = {"namespace": "ns", "name": name, "labels": {label: value}}
-        self.store.put({"kind": "Pod", "metadata": meta, "status": {"conditions": [condition]}})
-
-    def in_flight(self, small: float, *, age_s: float = 3.0, routers: int = 1) -> None:
-        load = TierLoad(in_flight=small, age_s=age_s, routers=routers, first_tokens_per_s=1.0)
-        calm = replace(load, in_flight=1.0)
-        self.prometheus.answer = FleetLoad(
-            tiers={Name("ns", "small"): load, Name("ns", "medium"): calm},
-            started={Name("ns", "chat"): {"s": 90.0, "m": 10.0}},
-            answered={Name("ns", "chat"): {"s": 70.0, "m": 30.0}},
-        )
-
-    def status(self, key: Key) -> Manifest:
-        return self.store.objects[key].get("status", {})
-
-    def condition(self, key: Key) -> tuple[str, str]:
-        condition = self.status(key)["conditions"][0]
-        return condition["status"], condition["reason"]
-
-    def weights(self) -> dict[str, int]:
-        return {tier["name"]: tier["weight"] for tier in self.status(CHAT)["tiers"]}
-
-    async def tick(self, *, after_s: float = 15.0) -> None:
-        self.clock.now += after_s
-        await self.loop.tick()
+from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
 
 
 @pytest.fixture
@@ -477,6 +302,32 @@ async def test_a_kick_is_answered_before_the_timer(fleet: Fleet):
     fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
     fleet.loop.kick()
     await _until(lambda: fleet.weights() == {"s": 0, "m": 1000})
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_kick_is_answered_while_prometheus_hangs(fleet: Fleet):
+    await fleet.tick()
+    fleet.prometheus.hangs = asyncio.Event()
+    ticking = asyncio.create_task(fleet.loop.tick())
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    fleet.loop.kick()
+    await _until(lambda: fleet.weights() == {"s": 0, "m": 1000})
+    still_hanging = not ticking.done()
+    fleet.prometheus.hangs.set()
+    await ticking
+
+    assert still_hanging
+
+
+async def test_a_pass_that_fails_does_not_end_the_loop(fleet: Fleet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fleet.clock, "now_s", lambda: 1 / 0)
+    running = asyncio.create_task(fleet.loop.run())
+    await asyncio.sleep(0)
+    monkeypatch.undo()
+    fleet.loop.kick()
+    await _until(lambda: "tiers" in fleet.status(CHAT))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -6,9 +6,9 @@ at hand.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -83,24 +83,15 @@ class CapacityLoop:
 
     async def run(self) -> None:
         """Decide until cancelled.  Survives every error: a fleet without this loop neither grows nor sheds."""
-        due_s = 0.0
         timer = asyncio.get_running_loop()
         while True:
-            began_s = timer.time()
-            full = began_s >= due_s
-            try:
-                await (self.tick() if full else self.rebalance())
-            except Exception:  # noqa: BLE001  a bug in one pass must not end all passes
-                _LOG.exception("capacity pass failed")
-            if full:
-                due_s = timer.time() + self._interval_s()
-            gap_s = _GAP_PER_PASS * (timer.time() - began_s)
-            await asyncio.sleep(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX))
-            await self._kick_or(due_s - timer.time())
+            due_s = timer.time() + self._interval_s()
+            await self._survive(self.tick)
+            await self._answer_kicks_until(asyncio.sleep(due_s - timer.time()))
 
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
-        await self._look()
+        await self._answer_kicks_until(self._look())
         await self._pass(scale=True)
         self._instruments.last_tick.set(self._world.clock.now_s())
 
@@ -108,18 +99,36 @@ class CapacityLoop:
         """Weights alone, on the numbers of the last look.  Replicas only of tiers never seen before."""
         await self._pass(scale=False)
 
-    async def _kick_or(self, timeout_s: float) -> None:
+    async def _answer_kicks_until(self, other: Coroutine[Any, Any, None]) -> None:
+        """Await `other`; meanwhile every kick has its weights decided, also while Prometheus does not answer."""
+        waited = asyncio.create_task(other)
+        kicked = asyncio.create_task(self._kicked.wait())
         try:
-            await asyncio.wait_for(self._kicked.wait(), max(0.0, timeout_s))
-        except TimeoutError:
-            return
-        self._kicked.clear()
+            while not waited.done():
+                await asyncio.wait({waited, kicked}, return_when=asyncio.FIRST_COMPLETED)
+                if kicked.done():
+                    self._kicked.clear()
+                    kicked = asyncio.create_task(self._kicked.wait())
+                    await self._survive(self.rebalance)
+            await waited
+        finally:
+            waited.cancel()
+            kicked.cancel()
+
+    async def _survive(self, work: Callable[[], Awaitable[None]]) -> None:
+        timer = asyncio.get_running_loop()
+        began_s = timer.time()
+        try:
+            await work()
+        except Exception:  # noqa: BLE001  a bug in one pass must not end all passes
+            _LOG.exception("capacity pass failed")
+        gap_s = _GAP_PER_PASS * (timer.time() - began_s)
+        await asyncio.sleep(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX))
 
     async def _look(self) -> None:
         """Ask for the load.  A look that fails leaves the planner without numbers, so it holds."""
-        self._source = "Unset"
         if not self._world.metrics.configured:
-            self._load = NOTHING
+            self._load, self._source = NOTHING, "Unset"
             return
         try:
             self._load = await self._world.metrics.load(self._percentiles())
