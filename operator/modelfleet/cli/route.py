@@ -104,12 +104,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--router", default=setting("ROUTER", names.SHARED_ROUTER), help="name of this router"
     )
-    parser.add_argument("--host", default=setting("ROUTER_HOST", "0.0.0.0"), help="address to listen on")  # noqa: S104 - a pod
-    parser.add_argument("--port", type=int, default=int(setting("ROUTER_PORT", str(names.ROUTER_PORT))))
+    # Not ROUTER_PORT: for a Service called modelfleet-router, Kubernetes may set MODELFLEET_ROUTER_PORT itself.
+    parser.add_argument("--host", default=setting("LISTEN_HOST", "0.0.0.0"), help="address to listen on")  # noqa: S104 - a pod
+    parser.add_argument("--port", type=int, default=int(setting("LISTEN_PORT", str(names.ROUTER_PORT))))
     parser.add_argument(
         "--metrics-port",
         type=int,
-        default=int(setting("ROUTER_METRICS_PORT", str(names.ROUTER_METRICS_PORT))),
+        default=int(setting("LISTEN_METRICS_PORT", str(names.ROUTER_METRICS_PORT))),
     )
     parser.add_argument("--log-level", default=setting("LOG_LEVEL", "info"))
     parser.add_argument("--api-server", default=setting("API_SERVER", ""), help="URL, outside a cluster")

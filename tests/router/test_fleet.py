@@ -1,0 +1,49 @@
+"""The value that requests read."""
+
+import asyncio
+
+import orjson
+
+from modelfleet.router.fleet import Step, fleet, line
+from modelfleet.router.metrics import TierStats
+from modelfleet.router.upstream import Replica
+from tests.router.rig import cascade, tier
+
+
+async def _step(name: str, weight: int) -> Step:
+    replica = Replica("127.0.0.1", 1, loop=asyncio.get_running_loop())
+    route = tier(name, weight=weight)
+    return Step(
+        route=route,
+        replicas=(replica,),
+        stats=TierStats(("n", "c", name, name)),
+        path_prefix=b"/v1",
+        head=b"",
+    )
+
+
+async def test_orders_begin_where_a_request_enters():
+    steps = tuple(
+        [await _step(name, weight) for name, weight in (("small", 700), ("medium", 200), ("big", 100))]
+    )
+    made = line(cascade(*(step.route for step in steps)), steps)
+
+    assert made.bounds == (700, 900, 1000)
+    assert [[step.route.name for step in order] for order in made.orders] == [
+        ["small", "medium", "big"],
+        ["medium", "big", "small"],
+        ["big", "medium", "small"],
+    ]
+
+
+async def test_limit_of_unknown_models_is_the_largest():
+    step = await _step("small", 1000)
+    lines = {
+        name: line(cascade(step.route, max_body_bytes=limit), (step,))
+        for name, limit in (("b", 5000), ("a", 2000))
+    }
+    made = fleet(lines)
+
+    assert made.body_bytes_max == 5000
+    assert [model["id"] for model in orjson.loads(made.models)["data"]] == ["a", "b"]
+    assert fleet({}).body_bytes_max == 0
