@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -139,6 +140,19 @@ def test_a_dedicated_router_is_the_one_that_must_report():
     snap = snapshot(observed(one, chat=dedicated), view(*pods), Memory()).tiers[SMALL]
 
     assert snap.in_flight == Sample(3.0, age_s=5.0, complete=True)
+
+
+def test_a_cascade_that_was_not_accepted_has_no_router_to_wait_for():
+    refused = {"type": "Accepted", "status": "False", "reason": "ModelNameConflict"}
+    dedicated = cascade(router={"dedicated": {"replicas": 1}}, status={"conditions": [refused]})
+    pods = [*ROUTERS, pod("own-0", names.LABEL_ROUTER, names.router("chat"))]
+    seen = observed(WHOLE, chat=dedicated)
+    alone = snapshot(seen, view(*pods), Memory()).tiers[SMALL]
+    both = {**seen.cascades, Name("team", "other"): cascade()}
+    beside_another = snapshot(replace(seen, cascades=both), view(*pods), Memory()).tiers[SMALL]
+
+    assert not alone.routed
+    assert beside_another.in_flight == Sample(6.0, age_s=5.0, complete=True)
 
 
 def test_without_a_ready_router_nothing_is_complete():

@@ -111,6 +111,9 @@ class _Readings:
         self._seen = seen
         self._routers: dict[Name, set[str]] = defaultdict(set)  # tier -> routers that send to it
         for name, cascade in seen.cascades.items():
+            accepted = _condition(cascade.status.conditions, "Accepted")
+            if accepted is not None and accepted.status == "False":
+                continue  # In no route table: its router does not know these tiers.
             router = names.router(name.name if cascade.spec.router.dedicated else None)
             for step in cascade.spec.tiers:
                 self._routers[Name(name.namespace, step.tier_ref.name)].add(router)
