@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -45,12 +45,7 @@ def from_tarball(tag: str, tarball: Path) -> None:
 
 
 def exists(tag: str) -> bool:
-    return (
-        subprocess.run(
-            _argv("inspect", "--type=image", tag), env=_env(), capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+    return _run("inspect", "--type=image", tag).returncode == 0
 
 
 def save(tag: str, archive: Path) -> None:
@@ -66,19 +61,22 @@ def tidy() -> None:
 
 
 def _buildah(*args: str) -> str:
-    result = subprocess.run(_argv(*args), env=_env(), capture_output=True, text=True, check=False)
+    result = _run(*args)
     if result.returncode != 0:
         raise RuntimeError(f"buildah {args[0]} failed:\n{(result.stdout + result.stderr)[-4000:]}")
     return result.stdout
 
 
-def _argv(*args: str) -> Sequence[str]:
-    storage = paths.made(paths.cache() / "buildah")
+def _run(*args: str) -> subprocess.CompletedProcess[str]:
     driver = _driver()
-    return [
-        "buildah", f"--root={storage}/{driver}", f"--runroot={storage}/{driver}-run",
-        f"--storage-driver={driver}", *args,
-    ]  # fmt: skip
+    storage = paths.made(paths.cache() / "buildah" / driver)
+    with tempfile.TemporaryDirectory() as record:
+        argv = [
+            # buildah leaves mounts behind; here they end with it, and so does its record of them.
+            "unshare", "--mount", "--",
+            "buildah", f"--root={storage}", f"--runroot={record}", f"--storage-driver={driver}", *args,
+        ]  # fmt: skip
+        return subprocess.run(argv, env=_env(), capture_output=True, text=True, check=False)
 
 
 def _env() -> dict[str, str]:
