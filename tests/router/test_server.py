@@ -3,8 +3,13 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from modelfleet.route.refusal import Refusal
 from modelfleet.router import server as limits
+from modelfleet.router.message import Request
+from modelfleet.router.server import Client
 from tests.router.rig import GOOD, PATIENCE_S, Rig, hang, one_tier, post, read_answer, reply, until
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: r\r\n"
@@ -160,6 +165,82 @@ async def test_draining_answers_say_that_the_connection_ends():
         answer = await rig.ask(post(fields=""))
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+class Wire:
+    """A transport that only remembers."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def set_write_buffer_limits(self, **_: int) -> None: ...
+
+
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+PARTS = [
+    HEAD,
+    WHOLE,
+    BODY,
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b"content-length: 9\r\n",
+    b"transfer-encoding: chunked\r\n",
+]
+PARTS += [
+    b"0\r\n\r\n",
+    b"5\r\nhello\r\n",
+    b"upgrade: h2c\r\nconnection: upgrade\r\n",
+    b"GET / HTTP/1.1\r\n",
+    b"host: r\r\n",
+]
+
+
+@given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=8), max_size=12))
+def test_any_bytes_are_requests_or_refused(pieces: list[bytes]):
+    loop = asyncio.new_event_loop()
+    served: list[Request] = []
+    refused: list[Refusal] = []
+
+    def serve(client: Client, request: Request) -> None:
+        served.append(request)
+        client.reply(200, b"{}")
+
+    server = limits.Server(serve, loop=loop, body_bytes_max=lambda: 1000, on_refused=refused.append)
+    client, wire = server.connection(), Wire()
+    client.connection_made(wire)  # type: ignore[arg-type]
+    for piece in pieces:
+        client.data_received(piece)
+    client.connection_lost(None)
+    loop.close()
+
+    answers = [
+        int(line[9:12])
+        for line in wire.sent.split(b"\r\n")
+        if line.startswith(b"HTTP/1.1 ") and line[9:12] != b"100"
+    ]
+    assert answers == [200] * len(served) + [refusal.status for refusal in refused]
+    assert len(refused) <= 1
+    assert all(request.version in {"1.0", "1.1"} and len(request.body) <= 1000 for request in served)
 
 
 def _let_time_pass(rig: Rig, seconds: float) -> None:

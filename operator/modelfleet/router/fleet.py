@@ -10,6 +10,9 @@ from modelfleet.route import choose
 from modelfleet.router.metrics import TierStats
 from modelfleet.router.upstream import Replica
 
+# While there is no Cascade: enough to tell a client that its model is unknown, not that its body is too large.
+_BODY_BYTES_MAX = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -56,6 +59,6 @@ def fleet(lines: Mapping[str, Line]) -> Fleet:
     ]
     return Fleet(
         lines=lines,
-        body_bytes_max=max((one.route.max_body_bytes for one in lines.values()), default=0),
+        body_bytes_max=max((one.route.max_body_bytes for one in lines.values()), default=_BODY_BYTES_MAX),
         models=orjson.dumps({"object": "list", "data": models}),
     )
