@@ -133,7 +133,7 @@ def ready(stage: Stage) -> int | None:
 
 def lose_medium_gracefully(stage: Stage) -> None:
     """All pods of the medium tier are deleted while they stream."""
-    stage.load.set(concurrency=STEADY_CONCURRENCY, streams=100, max_tokens=48)
+    stage.load.set(concurrency=STEADY_CONCURRENCY, streams=100, max_tokens=24)
     stage.wait("weights are at rest", lambda: at_rest(stage), limit_s=RESTORED_LIMIT_S)
     stage.wait(
         "the medium tier is streaming", lambda: stage.streams_at("medium") > 0, limit_s=WEIGHTS_LIMIT_S
@@ -144,7 +144,14 @@ def lose_medium_gracefully(stage: Stage) -> None:
 
 def lose_medium_hard(stage: Stage) -> None:
     """All pods of the medium tier are killed while they work on plain requests."""
-    stage.load.set(concurrency=STEADY_CONCURRENCY, streams=0, max_tokens=48)
+    for traffic in stage.traffic:
+        traffic.set(streams=0)
+    # What a stream has sent cannot be taken back, so nobody can save one from a kill.
+    stage.wait(
+        "no stream is left at the medium tier",
+        lambda: not stage.streams_at("medium"),
+        limit_s=WEIGHTS_LIMIT_S,
+    )
     before = stage.total("retried")
     for attempt in range(KILLS_MAX):
         finished = stage.total("finished")

@@ -41,23 +41,29 @@ class Traffic:
     def check(self) -> None:
         """Raises NotSeen when the generator ended by itself."""
         if self._process.poll() is not None and not self.report.get("final"):
-            assert self._process.stderr is not None
-            raise NotSeen(f"the {self.client} load generator ended: {self._process.stderr.read()[-2000:]}")
+            raise NotSeen(f"the {self.client} load generator ended: {self._last_words()}")
 
     def finish(self) -> dict[str, Any]:
         """Send nothing more, wait for the requests under way, and return the last report."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self.set(stop=True)
         self._reader.join(FINISH_LIMIT_S)
         if not self.report.get("final"):
-            self.check()
             self._process.kill()
-            raise NotSeen(f"the {self.client} load generator did not end: {self.report}")
+            raise NotSeen(f"the {self.client} load generator did not finish: {self._last_words()}")
+        self._process.kill()
         self._process.wait()
         return self.report
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        return (
+            f"exit code {self._process.wait()}, {self._process.stderr.read()[-2000:]!r}, after {self.report}"
+        )
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
                 self.report = json.loads(line)
+            if self.report.get("final"):
+                return

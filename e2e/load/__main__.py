@@ -1,8 +1,8 @@
 """`python -m e2e.load`: closed-loop load, steered over standard input and reported on standard output.
 
 Each line on standard input is a JSON object of settings to change: `{"concurrency": 6, "streams": 50}`.  Each line
-on standard output is a report, five a second.  At the end of standard input no new request is sent; those under way
-finish, and a last report with `"final": true` is written.
+on standard output is a report, five a second.  After `{"stop": true}`, or at the end of standard input, no new
+request is sent; those under way finish, and a last report with `"final": true` is written.
 """
 
 import argparse
@@ -95,7 +95,10 @@ class Load:
     async def _obey(self) -> None:
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            for name, value in json.loads(line).items():
+            told: dict[str, Any] = json.loads(line)
+            if told.pop("stop", False):
+                break
+            for name, value in told.items():
                 if not hasattr(self.settings, name):
                     raise SystemExit(f"no setting is called {name}")
                 setattr(self.settings, name, value)

@@ -68,6 +68,9 @@ class World:
     def wait(self, what: str, seen: Callable[[], bool], *, limit_s: float = READY_LIMIT_S) -> None:
         wait_until(what, lambda: _calm(seen), limit_s=limit_s)
 
+    def wait_exists(self, kind: str, name: str) -> None:
+        self.wait(f"{kind} {name} exists", lambda: self.exists(kind, name))
+
     def wait_ready(self, kind: str, name: str, *, limit_s: float = READY_LIMIT_S) -> None:
         self.wait(f"{kind} {name} is Ready", lambda: current(self.get(kind, name), "Ready"), limit_s=limit_s)
 

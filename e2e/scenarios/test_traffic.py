@@ -1,0 +1,88 @@
+"""Requests survive what happens to tiers and routers."""
+
+import json
+
+from e2e.scenarios.world import World
+from modelfleet import names
+
+LOAD = {"concurrency": 2, "streams": 50, "max_tokens": 16}
+ROLLOUT_LIMIT_S = 180.0
+
+
+def test_two_cascades_on_one_router(world: World) -> None:
+    world.tier("small")
+    world.cascade("chat", "small")
+    world.cascade("code", "small")
+    world.wait_ready("cascade", "chat")
+    world.wait_ready("cascade", "code")
+
+    assert world.ask("chat")["status"] == world.ask("code")["status"] == 200
+    unknown = world.ask("poetry")
+    assert unknown["status"] == 404
+    assert json.loads(unknown["body"])["error"]["code"] == "model_not_found"
+    assert len(world.objects("deployments", f"{names.LABEL_COMPONENT}=router")) == 1
+
+    world.cascade("late", "small", modelName="chat")
+    world.wait_condition("cascade", "late", "Accepted", "False", "ModelNameConflict", says="chat")
+    assert world.ask("chat")["status"] == 200
+
+
+def test_missing_tier_leaves_the_others(world: World) -> None:
+    world.tier("small")
+    world.cascade("chat", "small", "medium")
+
+    world.wait_condition("cascade", "chat", "ResolvedRefs", "False", "ModelTierNotFound", says="medium")
+    world.wait("the small tier answers", lambda: world.ask("chat")["tier"] == "small")
+
+
+def test_rolling_update_of_a_tier(world: World) -> None:
+    world.tier("small")
+    world.cascade("chat", "small")
+    world.wait_ready("cascade", "chat")
+    selector = f"{names.LABEL_TIER}={names.tier_child('small')}"
+    before = _uids(world, selector)
+
+    with world.load("chat", **LOAD):
+        world.tier("small", llamaCpp={"contextLength": 4096, "slots": 2, "threads": 1})
+        world.wait(
+            "only new pods are left",
+            lambda: bool(after := _uids(world, selector)) and not after & before,
+            limit_s=ROLLOUT_LIMIT_S,
+        )
+
+
+def test_rolling_update_of_the_router(world: World) -> None:
+    world.tier("small")
+    world.cascade("chat", "small")
+    world.wait_ready("cascade", "chat")
+    selector = f"{names.LABEL_COMPONENT}=router"
+    before = _uids(world, selector)
+
+    with world.load("chat", **LOAD):
+        # As `kubectl rollout restart` does; the operator leaves annotations of others on the template alone.
+        world.kubectl(
+            "delete", "pods", "-l", selector, "--field-selector=status.phase=Running", "--wait=false"
+        )
+        world.wait(
+            "only new routers are left",
+            lambda: bool(after := _uids(world, selector)) and not after & before,
+            limit_s=ROLLOUT_LIMIT_S,
+        )
+
+
+def test_stream_survives_the_drain_of_its_pod(world: World) -> None:
+    world.tier("small")
+    world.cascade("chat", "small")
+    world.wait_ready("cascade", "chat")
+
+    with world.load("chat", concurrency=1, streams=100, max_tokens=96) as traffic:
+        world.wait("a stream runs", lambda: traffic.report["open"].get("small", 0) == 1)
+        pod = world.pods("small")[0]["metadata"]["name"]
+        world.kubectl("delete", "pod", pod, "--wait=false")
+        # Nothing else can answer until the next pod is ready, so only what runs may run.
+        traffic.set(concurrency=0)
+        world.wait("the stream has ended", lambda: traffic.count("underWay") == 0)
+
+
+def _uids(world: World, selector: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in world.objects("pods", selector)}
