@@ -256,6 +256,13 @@ async def test_a_suspended_tier_keeps_its_last_number_and_gets_no_entries(fleet:
     assert fleet.weights() == {"s": 0, "m": 1000}
 
 
+async def test_a_tier_that_no_cascade_uses_says_so(fleet: Fleet):
+    del fleet.store.objects[CHAT]
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("False", "NotRouted")
+
+
 async def test_scaling_taken_away_releases_the_decision(fleet: Fleet):
     fleet.in_flight(11.0)
     await fleet.tick()

@@ -142,7 +142,9 @@ class _Readings:
 
     def _sample(self, tier: Name, value: float) -> Sample:
         load = self._load(tier)
-        expected = sum(len(self._pods.of_router(tier.namespace, router)) for router in self._routers[tier])
+        expected = sum(
+            len(self._pods.of_router(tier.namespace, router)) for router in self._routers.get(tier, ())
+        )
         age_s = math.inf if load.age_s is None else load.age_s + self._seen.now_s - self._seen.load_taken_s
         return Sample(value, age_s=age_s, complete=load.routers >= expected > 0)
 
