@@ -55,7 +55,7 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
     state = State(metrics=RouterMetrics(args.namespace), secrets=secrets, loop=loop, router=args.router)
     app = App(
         state,
-        secrets_refresh=secrets.refresh,
+        refresh_secrets=secrets.refresh,
         loop=loop,
         ports=Ports(args.host, args.port, args.metrics_port),
     )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,15 @@ class App:
     """Listens, keeps house, drains."""
 
     def __init__(
-        self, state: State, *, secrets_refresh: Any, loop: asyncio.AbstractEventLoop, ports: Ports
+        self,
+        state: State,
+        *,
+        refresh_secrets: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop,
+        ports: Ports,
     ) -> None:
         self._state = state
-        self._refresh = secrets_refresh
+        self._refresh = refresh_secrets
         self._loop = loop
         self._ports = ports
         service = Service(state, loop=loop)

@@ -82,6 +82,7 @@ class Replica:
     def keep(self, connection: "Upstream") -> None:
         """Keep a connection whose answer is complete."""
         if len(self._idle) < IDLE_MAX and not self._left:
+            connection.idle_since_s = self._loop.time()
             self._idle.append(connection)
         else:
             connection.abort()
@@ -108,8 +109,8 @@ class Upstream(asyncio.Protocol):
     """One connection to a replica."""
 
     __slots__ = (
-        "_answers", "_complete", "_got_bytes", "_head", "_head_bytes", "_headers", "_idle_since_s", "_keep",
-        "_length_known", "_parser", "_paused", "_replica", "_request", "_taker", "_transport", "connecting",
+        "_answers", "_complete", "_got_bytes", "_head", "_head_bytes", "_headers", "_keep",
+        "_length_known", "_parser", "_paused", "_replica", "_request", "_taker", "_transport", "connecting", "idle_since_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica) -> None:
@@ -119,7 +120,7 @@ class Upstream(asyncio.Protocol):
         self._taker: Taker | None = None
         self._paused = False
         self._answers = 0  # complete ones on this connection
-        self._idle_since_s = 0.0
+        self.idle_since_s = 0.0
         self.connecting: asyncio.Task[None] | None = None
 
     # What the exchange does with it.
@@ -137,7 +138,7 @@ class Upstream(asyncio.Protocol):
     def usable(self, now_s: float) -> bool:
         transport = self._transport
         return (
-            transport is not None and not transport.is_closing() and now_s - self._idle_since_s <= IDLE_S_MAX
+            transport is not None and not transport.is_closing() and now_s - self.idle_since_s <= IDLE_S_MAX
         )
 
     def abort(self) -> None:
@@ -250,7 +251,6 @@ class Upstream(asyncio.Protocol):
             self.resume()  # its last bytes were too many for the client, which is not the next one's matter
         self._request = b""
         if self._keep and self._transport is not None and not self._transport.is_closing():
-            self._idle_since_s = self._replica._loop.time()  # noqa: SLF001 - two halves of one pool
             self._replica.keep(self)
         else:
             self._close()
