@@ -92,7 +92,7 @@ def test_a_killed_supervisor_takes_all_along_and_its_folder_can_be_used_again(tm
 
     assert processes_of(tmp_path) == []
     assert leftovers(again.supervisor) == []
-    assert {path.name for path in tmp_path.iterdir()} == {"lock", "logs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "logs", "up.log"}
 
 
 def test_ctrl_c_ends_it(tmp_path: Path) -> None:
