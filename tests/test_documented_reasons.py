@@ -1,0 +1,33 @@
+"""The words that users meet are explained to them."""
+
+import re
+from pathlib import Path
+
+from modelfleet.control import capacity_status
+from modelfleet.plan import rules, shares, weights
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "capacity.md").read_text()
+WORD = re.compile(r'"([A-Z][A-Za-z]+[a-z])"')
+# Names of conditions, statuses, modes and sources; and a reason that changes nothing.
+NOT_REASONS = {
+    "ScalingActive",
+    "ShareOnTarget",
+    "True",
+    "False",
+    "Unknown",
+    "Unchanged",
+    "Auto",
+    "Fixed",
+    "Silent",
+    "Unset",
+}
+
+
+def test_every_reason_is_in_the_document():
+    sources = [
+        Path(module.__file__ or "").read_text() for module in (rules, weights, shares, capacity_status)
+    ]
+    used = {word for source in sources for word in WORD.findall(source)} - NOT_REASONS
+
+    assert {word for word in used if f"`{word}`" not in DOCUMENT} == set()
+    assert len(used) > 25
