@@ -149,8 +149,8 @@ CASCADE_OWNED = {
 }
 ROUTER = {"labels": {names.LABEL_MANAGED_BY: names.MANAGER}, "ownerReferences": [CASCADE_OWNED]}
 OWNED_BY_CASCADES = {
-    "of any Cascade, and marked: ours": (ROUTER, True),
-    "without our mark: not ours": ({**ROUTER, "labels": None}, False),
+    "of any Cascade: ours": (ROUTER, True),
+    "of any Cascade, its labels taken: ours": ({**ROUTER, "labels": None}, True),
     "without an owner: not ours": ({**ROUTER, "ownerReferences": None}, False),
     "of another kind: not ours": (
         {**ROUTER, "ownerReferences": [{**CASCADE_OWNED, "kind": "ModelTier"}]},

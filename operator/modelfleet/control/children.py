@@ -12,6 +12,15 @@ from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
 
+NAME_CONFLICT = "NameConflict"
+RECHECK_S = 10.0  # how often a name that somebody else has is tried again
+
+
+def again_s(failure: Cause | None) -> float | None:
+    """When to look again at what stood in the way; None where an event will tell."""
+    return RECHECK_S if failure is not None and failure.reason == NAME_CONFLICT else None
+
+
 async def converge(
     ctx: Context,
     namespace: str,
@@ -47,10 +56,11 @@ def _observed(ctx: Context, namespace: str, ids: Iterable[ChildId]) -> dict[Chil
 
 
 def _name_conflict(foreign: Iterable[ChildId]) -> Cause | None:
+    # No watch will tell when it goes: it does not carry our labels.
     shown = ", ".join(f"{kind} {name}" for kind, name in sorted(foreign))
     if not shown:
         return None
-    return Cause("NameConflict", f"Not ours, and left alone: {shown}", stuck=True)
+    return Cause(NAME_CONFLICT, f"Not ours, and left alone: {shown}", stuck=True)
 
 
 def refusal(err: ClusterError) -> Cause | None:

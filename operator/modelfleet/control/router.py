@@ -7,7 +7,7 @@ from modelfleet import names
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.control.children import converge, refusal
+from modelfleet.control.children import again_s, converge, refusal
 from modelfleet.control.context import Context
 from modelfleet.control.ports import Key
 from modelfleet.control.tier import paused, write_status
@@ -50,7 +50,7 @@ async def reconcile_router(key: Key, ctx: Context) -> float | None:
     await _write_statuses(world, failure, ctx)
     if error is not None:
         raise error
-    return REPORTS_S if keyed else None
+    return REPORTS_S if keyed else again_s(failure)
 
 
 async def _ask_for_keys(world: _World, ctx: Context) -> bool:

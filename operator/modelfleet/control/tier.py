@@ -3,7 +3,7 @@
 from modelfleet import names
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.control.children import converge, refusal
+from modelfleet.control.children import again_s, converge, refusal
 from modelfleet.control.context import Context
 from modelfleet.control.ports import Key
 from modelfleet.desired import model_source
@@ -55,7 +55,7 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
     )
     if error is not None:
         raise error
-    return None
+    return again_s(failure)
 
 
 def paused(item: Manifest) -> bool:

@@ -77,15 +77,11 @@ def controlled_by(uid: str) -> Callable[[Manifest], bool]:
 
 
 def owned_by_any(kind: str) -> Callable[[Manifest], bool]:
-    """Ours are the objects that any object of this kind of ours owns, and that say that we manage them."""
+    """Ours are the objects that any object of this kind of ours owns.  Labels do not count: somebody may take them."""
 
     def ours(existing: Manifest) -> bool:
-        meta = existing["metadata"]
-        owners = meta.get("ownerReferences") or ()
-        managed = (meta.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGER
-        return managed and any(
-            owner["kind"] == kind and owner["apiVersion"] == names.API_VERSION for owner in owners
-        )
+        owners = existing["metadata"].get("ownerReferences") or ()
+        return any(owner["kind"] == kind and owner["apiVersion"] == names.API_VERSION for owner in owners)
 
     return ours
 

@@ -1,0 +1,369 @@
+"""The whole operator as a process against a real API server.  Nothing runs pods here; the garbage collector is real."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from e2e.cluster.controlplane import ControlPlane, free_ports
+
+pytestmark = pytest.mark.controlplane
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 60.0
+CHILDREN = "deployment,service,serviceaccount,poddisruptionbudget,configmap,rolebinding"
+OURS = ("-l", "app.kubernetes.io/managed-by=modelfleet")
+SYSTEM = "modelfleet-system"
+
+
+class Cluster:
+    """A control plane with our kinds and an audit log; all in one namespace per test."""
+
+    def __init__(self, plane: ControlPlane, audit_log: Path) -> None:
+        self.plane = plane
+        self.audit_log = audit_log
+        self.namespace = "default"
+
+    def kubectl(self, *args: str, stdin: str | None = None, ok: bool = True) -> str:
+        done = self.plane.kubectl("-n", self.namespace, *args, stdin=stdin)
+        assert done.returncode == 0 or not ok, done.stderr
+        return done.stdout
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def get(self, *args: str) -> dict[str, Any]:
+        found = self.kubectl("get", *args, "-o", "json", "--ignore-not-found")
+        return json.loads(found) if found else {}
+
+    def conditions(self, kind: str, name: str) -> dict[str, str]:
+        conditions = self.get(kind, name).get("status", {}).get("conditions", ())
+        return {each["type"]: f"{each['status']}/{each['reason']}" for each in conditions}
+
+    def children(self) -> list[str]:
+        return [
+            f"{item['kind']}/{item['metadata']['name']}"
+            for item in self.get(CHILDREN, *OURS).get("items", [])
+        ]
+
+    def versions(self) -> dict[str, str]:
+        """resourceVersion of everything that is ours or our users'."""
+        items = [*self.get(CHILDREN, *OURS).get("items", []), *self.get("modeltier,cascade").get("items", [])]
+        return {
+            f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+            for item in items
+        }
+
+    def writes(self) -> list[str]:
+        """Writes of the operator to this namespace, from the audit log."""
+        events = map(json.loads, self.audit_log.read_text().splitlines())
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in events
+            if event["verb"] not in ("get", "list", "watch")
+            and event.get("userAgent", "").startswith("modelfleet/")
+            and event.get("objectRef", {}).get("namespace") == self.namespace
+        ]
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, cluster: Cluster, *, log: Path, **environment: str) -> None:
+        self.port = free_ports(1)[0]
+        self.identity = f"op-{uuid.uuid4().hex[:6]}"
+        settings = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "IDENTITY": self.identity,
+            "NAMESPACE": SYSTEM,
+            **environment,
+        }
+        self._log = log.open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "modelfleet.cli.main", "operator"],
+            cwd=ROOT / "operator",
+            env={
+                **os.environ,
+                "KUBECONFIG": str(cluster.plane.kubeconfig),
+                **{f"MODELFLEET_{name}": value for name, value in settings.items()},
+            },
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def ask(self, path: str) -> httpx.Response | None:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        except httpx.HTTPError:
+            return None
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, "the operator ended"
+        answer = self.ask("/readyz")
+        return answer is not None and answer.status_code == 200
+
+    def leads(self) -> bool:
+        answer = self.ask("/metrics")
+        return answer is not None and "modelfleet_operator_leading 1.0" in answer.text
+
+    def reconciles(self) -> float:
+        """How many reconciles there were."""
+        answer = self.ask("/metrics")
+        lines = answer.text.splitlines() if answer else []
+        return sum(
+            float(line.split()[-1])
+            for line in lines
+            if line.startswith("modelfleet_operator_reconcile_seconds_count")
+        )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(20)
+        finally:
+            self._log.close()
+
+
+def until(condition: Callable[[], Any], *, limit_s: float = LIMIT_S) -> None:
+    """Wait for the condition."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    audit_log = tmp_path_factory.mktemp("audit") / "audit.log"
+    with ControlPlane(audit_log=audit_log) as plane:
+        made = Cluster(plane, audit_log)
+        made.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        made.kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"), "--timeout=30s")
+        made.kubectl("create", "namespace", SYSTEM)
+        yield made
+
+
+@pytest.fixture
+def cluster(shared: Cluster) -> Iterator[Cluster]:
+    shared.namespace = f"test-{uuid.uuid4().hex[:8]}"
+    shared.kubectl("create", "namespace", shared.namespace)
+    yield shared
+    shared.kubectl("delete", "namespace", shared.namespace, "--wait=false")
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+    """Start an operator, ready when this returns; all are stopped at the end, and their log is shown on failure."""
+    started: list[Operator] = []
+    log = tmp_path / "operator.log"
+
+    def begin(**environment: str) -> Operator:
+        operator = Operator(cluster, log=log, **environment)
+        started.append(operator)
+        until(operator.ready)
+        return operator
+
+    yield begin
+    for operator in started:
+        operator.stop()
+    sys.stdout.write(log.read_text()[-8000:] if log.exists() else "no log")
+
+
+def tier(name: str = "small", **spec: Any) -> dict[str, Any]:
+    spec = {"model": {"uri": "pvc://models/x.gguf"}, "llamaCpp": {}, **spec}
+    return {
+        "apiVersion": "modelfleet.dev/v1alpha1",
+        "kind": "ModelTier",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def cascade(name: str = "chat", *tiers: str) -> dict[str, Any]:
+    steps = [
+        {"name": f"step-{number}", "tierRef": {"name": each}}
+        for number, each in enumerate(tiers or ["small"])
+    ]
+    return {
+        "apiVersion": "modelfleet.dev/v1alpha1",
+        "kind": "Cascade",
+        "metadata": {"name": name},
+        "spec": {"modelName": name, "tiers": steps},
+    }
+
+
+def converged(cluster: Cluster) -> bool:
+    """Whether both objects have been visited: every condition is set."""
+    wanted = {"Ready", "ResolvedRefs", "WorkloadAvailable"}
+    tiers = wanted <= set(cluster.conditions("modeltier", "small"))
+    return tiers and {"Ready", "Accepted", "Programmed"} <= set(cluster.conditions("cascade", "chat"))
+
+
+def quiet(cluster: Cluster) -> None:
+    """Wait until the controllers of the cluster itself have nothing more to do either."""
+    versions = [cluster.versions(), {}]
+
+    def same() -> bool:
+        versions.append(cluster.versions())
+        return versions[-1] == versions[-2] == versions[-3]
+
+    until(same)
+
+
+SMALL_AND_CHAT = [
+    "ConfigMap/modelfleet-router-table",
+    "Deployment/modelfleet-router",
+    "Deployment/small-tier",
+    "PodDisruptionBudget/modelfleet-router",
+    "RoleBinding/modelfleet-router",
+    "Service/modelfleet-router",
+    "Service/small-tier",
+    "ServiceAccount/modelfleet-router",
+    "ServiceAccount/small-tier",
+]
+
+
+def test_children_appear_then_nothing_is_written_then_drift_is_healed(
+    cluster: Cluster, start: Callable[..., Operator]
+):
+    operator = start(RESYNC_S="1")
+    cluster.apply(tier(), cascade())
+    until(lambda: sorted(cluster.children()) == SMALL_AND_CHAT and converged(cluster))
+
+    # At rest: several resyncs look at everything, and nothing is written.
+    quiet(cluster)
+    before, seen = len(cluster.writes()), operator.reconciles()
+    until(lambda: operator.reconciles() > seen + 12)
+    assert cluster.writes()[before:] == []
+
+    # Edits and deletions by others are healed.
+    cluster.kubectl("delete", "service", "small-tier")
+    cluster.kubectl("scale", "deployment", "small-tier", "--replicas=7")
+    cluster.kubectl("label", "deployment", "modelfleet-router", "app.kubernetes.io/managed-by-")
+    until(lambda: sorted(cluster.children()) == SMALL_AND_CHAT, limit_s=10)
+    until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 1, limit_s=10)
+
+
+def test_the_second_operator_takes_over(cluster: Cluster, start: Callable[..., Operator]):
+    first = start(LEASE_NAME=cluster.namespace)
+    until(first.leads)
+    second = start(LEASE_NAME=cluster.namespace)
+    assert not second.leads()
+
+    assert first.stop() == 0
+    until(second.leads, limit_s=12)  # Less than the lease lasts: it was released.
+
+    third = start(LEASE_NAME=cluster.namespace)
+    second.stop(signal.SIGKILL)
+    until(third.leads, limit_s=30)
+    cluster.apply(tier())
+    until(lambda: "Deployment/small-tier" in cluster.children())
+
+
+def test_deleting_with_the_operator_down_leaves_nothing(cluster: Cluster, start: Callable[..., Operator]):
+    operator = start()
+    cluster.apply(tier(), cascade(), cascade("code"))
+    until(lambda: sorted(cluster.children()) == SMALL_AND_CHAT and converged(cluster))
+    until(lambda: len(cluster.get("deployment", "modelfleet-router")["metadata"]["ownerReferences"]) == 2)
+    operator.stop()
+
+    cluster.kubectl("delete", "modeltier/small", "cascade/chat")
+    until(lambda: "Deployment/small-tier" not in cluster.children())
+    assert "Deployment/modelfleet-router" in cluster.children(), "the other Cascade still needs it"
+
+    cluster.kubectl("delete", "cascade/code")
+    until(lambda: cluster.children() == [])
+
+
+def test_an_operator_killed_half_way_is_continued(cluster: Cluster, start: Callable[..., Operator]):
+    operator = start(LEADER_ELECTION="false")
+    cluster.apply(*(tier(f"t-{number}") for number in range(20)))
+    until(lambda: cluster.children())
+    operator.stop(signal.SIGKILL)
+
+    start(LEADER_ELECTION="false")
+    until(lambda: len([child for child in cluster.children() if child.startswith("Deployment/")]) == 20)
+    until(lambda: all("Ready" in cluster.conditions("modeltier", f"t-{number}") for number in range(20)))
+
+
+def test_a_foreign_object_with_our_name_is_never_touched(cluster: Cluster, start: Callable[..., Operator]):
+    start()
+    cluster.kubectl("create", "service", "externalname", "small-tier", "--external-name=example.com")
+    before = cluster.get("service", "small-tier")
+
+    cluster.apply(tier())
+    until(lambda: cluster.conditions("modeltier", "small").get("Stalled") == "True/NameConflict")
+    assert cluster.get("service", "small-tier") == before
+
+    cluster.kubectl("delete", "service", "small-tier")
+    until(lambda: "Service/small-tier" in cluster.children(), limit_s=LIMIT_S * 2)
+
+
+def test_paused_and_suspended(cluster: Cluster, start: Callable[..., Operator]):
+    start()
+    cluster.apply(tier(replicas=2))
+    until(lambda: cluster.get("deployment", "small-tier").get("spec", {}).get("replicas") == 2)
+
+    cluster.kubectl("annotate", "modeltier", "small", "modelfleet.dev/paused=true")
+    until(lambda: "Paused" in cluster.conditions("modeltier", "small"))
+    cluster.apply(
+        {**tier(replicas=3), "metadata": {"name": "small", "annotations": {"modelfleet.dev/paused": "true"}}}
+    )
+    until(lambda: cluster.get("modeltier", "small")["status"].get("observedGeneration") == 2)
+    assert cluster.get("deployment", "small-tier")["spec"]["replicas"] == 2
+
+    cluster.kubectl("annotate", "modeltier", "small", "modelfleet.dev/paused-")
+    until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 3)
+    assert "PodDisruptionBudget/small-tier" in cluster.children()
+
+    cluster.kubectl("patch", "modeltier", "small", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 0)
+    until(lambda: cluster.conditions("modeltier", "small")["Ready"] == "False/Suspended")
+    until(lambda: "PodDisruptionBudget/small-tier" not in cluster.children())
+
+
+def test_settings_are_read_again_without_a_restart(cluster: Cluster, start: Callable[..., Operator]):
+    start(SETTINGS_CONFIG_MAP=cluster.namespace)
+    cluster.apply(tier(nodePool={"name": "gpu"}))
+    until(lambda: cluster.conditions("modeltier", "small").get("ResolvedRefs") == "False/NodePoolNotFound")
+
+    settings = yaml.safe_dump({"nodePools": {"gpu": {"nodeSelector": {"kind": "gpu"}}}})
+    cluster.kubectl(
+        "create", "configmap", cluster.namespace, "-n", SYSTEM, f"--from-literal=settings.yaml={settings}"
+    )
+    until(lambda: "Deployment/small-tier" in cluster.children())
+    pod = cluster.get("deployment", "small-tier")["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kind": "gpu"}
+    until(lambda: cluster.conditions("modeltier", "small").get("ResolvedRefs") == "True/Resolved")
+
+
+def test_any_valid_name_works(cluster: Cluster, start: Callable[..., Operator]):
+    start()
+    names = ["7b", "llama-3.1-8b", "x" * 253, f"{'y' * 63}.{'z' * 63}"]
+    cluster.apply(*map(tier, names))
+
+    until(lambda: len([child for child in cluster.children() if child.startswith("Service/")]) == len(names))
+    until(lambda: all("Ready" in cluster.conditions("modeltier", name) for name in names))
+
+
+def test_a_namespace_that_goes_away_is_not_fought(cluster: Cluster, start: Callable[..., Operator]):
+    start()
+    cluster.apply(tier(), cascade())
+    until(functools.partial(converged, cluster))
+
+    cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
+    gone = ("get", "namespace", cluster.namespace, "--ignore-not-found")
+    until(lambda: not cluster.kubectl(*gone), limit_s=90)
+    cluster.kubectl("create", "namespace", cluster.namespace)
