@@ -63,6 +63,7 @@ def _names(text: str) -> set[str]:
 
 FLAGS = (
     Flag(("-m", "--model"), "MODEL", _set("model.path")),
+    Flag(("--chat-template",), "CHAT_TEMPLATE", _set("chat_template")),
     Flag(("-a", "--alias"), "ALIAS", _set("model_alias", _names)),
     Flag(("--host",), "HOST", _set("hostnames", lambda text: text.split(","))),
     Flag(("--port",), "PORT", _set("port", int)),

@@ -9,11 +9,14 @@ from rich.status import Status
 
 # Where nobody watches a spinner, a line as often as this says that it goes on.
 HEARTBEAT_S = 10.0
+LOG_WIDTH_CHARS = 150
 
 
 class Voice:
     def __init__(self) -> None:
         self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = LOG_WIDTH_CHARS
         self._start = time.monotonic()
         self._status: Status | None = None
         self._last_beat = 0.0

@@ -102,19 +102,15 @@ def _scale(seen: Manifest) -> Decision | None:
     if seen["kind"] != "ModelTier" or not last:
         return None
     what = f"{last['from']} → {last['to']} replicas"
-    return Decision(
-        last["time"], f"ModelTier {seen['metadata']['name']}", what, last["reason"], last.get("message", "")
-    )
+    return Decision(last["time"], seen["metadata"]["name"], what, last["reason"], last.get("message", ""))
 
 
 def _weights(seen: Manifest) -> Decision | None:
     last = seen.get("status", {}).get("lastDecision")
     if seen["kind"] != "Cascade" or not last:
         return None
-    what = "weights " + " ".join(f"{name}={weight}" for name, weight in weights(seen).items())
-    return Decision(
-        last["time"], f"Cascade {seen['metadata']['name']}", what, last["reason"], last.get("message", "")
-    )
+    what = " ".join(f"{name}={weight}" for name, weight in weights(seen).items())
+    return Decision(last["time"], seen["metadata"]["name"], what, last["reason"], last.get("message", ""))
 
 
 def _json_objects(watch: subprocess.Popen[str]) -> Iterator[Any]:

@@ -9,17 +9,14 @@ from rich.table import Table
 
 from e2e.demo.fleet import Decision
 
-MESSAGE_SHOWN_CHARS = 90
-
 
 def decisions_table(decisions: Sequence[Decision]) -> Table:
     table = Table(title="What was decided, as the objects themselves say", title_justify="left")
     for name in ("time", "object", "decision", "reason", "because"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "time")
     for decision in sorted(decisions, key=lambda each: each.time):
-        message = decision.message
-        if len(message) > MESSAGE_SHOWN_CHARS:
-            message = message[: MESSAGE_SHOWN_CHARS - 1] + "…"
+        # What stands in parentheses says the decision again, in numbers.
+        message = decision.message.partition(" (")[0]
         table.add_row(_local(decision.time), decision.subject, decision.what, decision.reason, message)
     return table
 
@@ -27,7 +24,7 @@ def decisions_table(decisions: Sequence[Decision]) -> Table:
 def requests_table(reports: dict[str, dict[str, Any]], steps: Sequence[str]) -> Table:
     """One row per client and one for all; shares are of answers."""
     table = Table(title="What the clients got; nobody retried", title_justify="left")
-    columns = ("client", "sent", "streamed", "failed", "retried by router", "median TTFT", *steps)
+    columns = ("client", "sent", "streamed", "failed", "retried", "TTFT", *steps)
     for name in columns:
         table.add_column(name, justify="left" if name == "client" else "right")
     for client, report in reports.items():

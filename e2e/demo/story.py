@@ -197,7 +197,7 @@ def restored(stage: Stage) -> bool:
     tiers = stage.fleet.cascade(CASCADE).get("spec", {}).get("tiers", [])
     initial = {tier["name"]: tier["weight"]["initial"] for tier in tiers}
     calm = initial["medium"] * 1000 // sum(initial.values())
-    return weights(stage.fleet.cascade(CASCADE)).get("medium", 0) >= calm
+    return bool(weights(stage.fleet.cascade(CASCADE)).get("medium", 0) >= calm)
 
 
 def failures(stage: Stage) -> list[object]:

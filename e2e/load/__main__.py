@@ -26,7 +26,7 @@ PROMPTS = (
     "What is a cascade?",
     "Write one sentence about autumn.",
     "Why is the sky blue?",
-    "List two uses of copper.",
+    "What is the capital of France?",
 )
 
 
