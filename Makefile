@@ -56,6 +56,7 @@ lock: venv ## resolve the requirements again
 -include e2e/cluster/cluster.mk
 -include tests/vllm/vllm.mk
 -include e2e/demo/demo.mk
+-include bench/bench.mk
 
 assets: venv ## build what the tests need (kube binaries, images) where it is missing
 	$(PY) -m e2e.cluster build all

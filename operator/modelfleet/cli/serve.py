@@ -85,7 +85,7 @@ class Operator:
             stack.push_async_callback(hub.close)
             stack.push_async_callback(reports.close)
             self._join(cluster, hub, reports)
-            await self._probes.start(self.settings.host, self.settings.port)
+            await self._probes.start(self.settings.listen_host, self.settings.listen_port)
             stack.push_async_callback(self._probes.close)
             stack.callback(self.prometheus.close)
             self._take_signals()
