@@ -92,6 +92,22 @@ def test_lists_are_filtered_and_sorted(view: MemoryView):
     assert view.count("ModelTier") == 2
 
 
+def test_an_object_is_found_by_the_labels_it_has_now(view: MemoryView):
+    pod = pod_object()
+    view.watched(pod)
+    moved = {
+        **pod,
+        "metadata": {**pod["metadata"], "resourceVersion": "9", "labels": {"modelfleet.dev/tier": "other"}},
+    }
+
+    view.watched(moved)
+    assert not view.list("Pod", labels={"modelfleet.dev/tier": "small-tier"})
+    assert len(view.list("Pod", labels={"modelfleet.dev/tier": "other"})) == 1
+
+    view.watched({**moved, "metadata": {**moved["metadata"], "resourceVersion": "10"}}, deleted=True)
+    assert not view.list("Pod", labels={"modelfleet.dev/tier": "other"})
+
+
 def test_a_childs_name_leads_to_its_tier():
     view = MemoryView()
     view.watched(at(10, "7b.big"))

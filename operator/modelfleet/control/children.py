@@ -11,7 +11,6 @@ from modelfleet.diff.changes import ChildId, changes, child_id
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
-
 NAME_CONFLICT = "NameConflict"
 RECHECK_S = 10.0  # how often a name that somebody else has is tried again
 
