@@ -14,6 +14,7 @@ $(VENV)/.ready: requirements/dev.txt
 	@echo "==> Python environment in $(VENV) (about 1 min the first time)"
 	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@test -x $(PY) || python3 -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(VENV); }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null  # an environment that uv made has none
 	@$(PY) -m pip install -q --disable-pip-version-check 'uv>=0.9'
 	@$(PY) -m uv pip sync -q --python $(PY) requirements/dev.txt
 	@touch $@
