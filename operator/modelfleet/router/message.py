@@ -31,7 +31,10 @@ class Request:
     @property
     def waits_for_go_ahead(self) -> bool:
         """The client sends its body only after an interim answer."""
-        return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
+        # HTTP/1.0 knows no interim answers.
+        return self.version == "1.1" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+        )
 
 
 def path(target: bytes) -> bytes:
