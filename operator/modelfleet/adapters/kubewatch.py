@@ -29,6 +29,8 @@ _REQUEST_S = 10.0
 _BACKOFF_S_MAX = 20.0
 _BACKOFF_S_MIN = 0.2
 _ERROR_CHARS_MAX = 300
+# A version that never works, such as one that a restored server has yet to reach, is given up after so many attempts.
+_FAILURES_PER_VERSION = 3
 _LINE_BYTES_MAX = 8 * 1024 * 1024  # one object; etcd allows 1.5 MiB
 
 _GONE = 410
@@ -122,8 +124,19 @@ class Watch:
                         await self._watch(client)
             except Expired:
                 self._version = ""
-            except (WatchLost, httpx.HTTPError, OSError, ValueError, KeyError) as err:
+            # The last two: an answer of another shape.
+            except (
+                WatchLost,
+                httpx.HTTPError,
+                OSError,
+                LookupError,
+                ValueError,
+                TypeError,
+                AttributeError,
+            ) as err:
                 self._failures += 1
+                if self._failures >= _FAILURES_PER_VERSION:
+                    self._version = ""
                 error = f"{type(err).__name__}: {err}"[:_ERROR_CHARS_MAX]
                 _log.warning(
                     "watch lost, beginning again",
@@ -163,8 +176,8 @@ class Watch:
         async with client.stream("GET", self.resource.path, params=query, timeout=limits) as answer:
             _check(answer.status_code)
             async for line in _lines(answer):
-                self._failures = 0
                 self._take(orjson.loads(line))
+                self._failures = 0
         # Something in between may end every watch at once, and must not make us ask without pause.
         await asyncio.sleep(_pause_s(0, self.backoff_s_max))
 
