@@ -65,7 +65,8 @@ def test_what_the_watch_owes_is_counted_until_it_comes(view: MemoryView):
     view.listed("ModelTier", [at(13)], at_version=13, now_s=105.0)
 
     assert view.overdue_s(130.0) == 30.0
-    assert view.overdue() == [KEY]
+    assert view.overdue(since_s=100.0) == [KEY]
+    assert view.overdue(since_s=99.0) == []
 
     view.watched(at(13))
     assert view.overdue_s(130.0) == 0.0
@@ -75,7 +76,16 @@ def test_a_deleted_object_is_owed_no_more(view: MemoryView):
     view.written(at(12), now_s=100.0)
     view.watched(at(14), deleted=True)
 
-    assert view.overdue() == []
+    assert view.overdue(since_s=1000.0) == []
+
+
+def test_what_came_and_went_unseen_is_forgotten(view: MemoryView):
+    view.written(at(12), now_s=100.0)
+
+    view.forget(KEY)
+
+    assert view.get(KEY) is None
+    assert view.overdue_s(1000.0) == 0.0
 
 
 def test_lists_are_filtered_and_sorted(view: MemoryView):

@@ -5,6 +5,7 @@ The newest resourceVersion wins.  What a write or a list has shown, and the watc
 that a watch has gone silent: `overdue_s` is what the liveness probe asks.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -103,9 +104,15 @@ class MemoryView:
         """How long the oldest change that a watch owes us has been known, in seconds; 0 when none."""
         return max((now_s - since_s for _, since_s in self._awaited.values()), default=0.0)
 
-    def overdue(self) -> "Keys":
-        """The objects whose change no watch has delivered yet."""
-        return sorted(self._awaited)
+    def overdue(self, *, since_s: float) -> "Keys":
+        """The objects whose change was known at `since_s` already, and no watch has delivered it yet."""
+        return sorted(key for key, (_, known_s) in self._awaited.items() if known_s <= since_s)
+
+    def forget(self, key: Key) -> None:
+        """The object is gone, and no watch will say so: it came and went between two of them."""
+        self._drop(key, at_version=sys.maxsize)
+        self._watched.pop(key, None)
+        self._awaited.pop(key, None)
 
     def count(self, kind: str) -> int:
         """Objects of a kind."""
