@@ -173,6 +173,13 @@ class Rollout(ApiModel):
     )
 
 
+# The server fills in every default, so what nobody wrote can be told by its values only.
+_ROLLOUT_UNSET = (
+    "self.rollout.maxSurge == 1 && self.rollout.maxUnavailable == 0 "
+    "&& self.rollout.drainTimeout == '2m' && self.rollout.startupTimeout == '30m'"
+)
+
+
 class ModelTierSpec(ApiModel):
     """What the user wants of a tier."""
 
@@ -191,8 +198,9 @@ class ModelTierSpec(ApiModel):
             at=".model",
         ),
         Rule(
-            "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1)",
-            "an external tier has no pods: remove nodePool, resources, scaling and replicas",
+            "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1 "
+            f"&& {_ROLLOUT_UNSET})",
+            "an external tier has no pods: remove nodePool, resources, scaling, rollout and replicas",
         ),
         Rule(
             "!has(self.llamaCpp) || !has(self.model) || (has(self.model.file) ? self.model.file.endsWith('.gguf') "
