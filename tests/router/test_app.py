@@ -14,6 +14,8 @@ import orjson
 import pytest
 
 from modelfleet.api.route_table import RouteTable
+from modelfleet.router import app
+from modelfleet.router.app import App, Ports
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -29,9 +31,11 @@ from tests.router.rig import (
     post,
     read_answer,
     reply,
+    router,
     slices,
     tier,
     token,
+    until,
 )
 
 OPERATOR = Path(__file__).parents[2] / "operator"
@@ -146,6 +150,28 @@ async def test_serves_measures_and_leaves_without_losing_a_request():
     assert f"modelfleet_router_requests_in_flight{{{labels}}} 1.0" in numbers
     assert f"modelfleet_router_requests_answered_total{{{labels}}} 2.0" in numbers
     assert "process_resident_memory_bytes" in numbers
+
+
+async def test_house_is_kept_after_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(app, "_HOUSEKEEPING_S", 0.001)
+    asked: list[str] = []
+
+    def faulty() -> bool:
+        asked.append("again")
+        raise RuntimeError("a bug")
+
+    async with router(cascade(tier("small", weight=1000)), {}) as rig:
+        process = App(
+            rig.state,
+            refresh_secrets=faulty,
+            loop=asyncio.get_running_loop(),
+            ports=Ports("127.0.0.1", 0, 0),
+        )
+        running = asyncio.create_task(process.run([]))
+        try:
+            await until(lambda: len(asked) > 2)
+        finally:
+            running.cancel()
 
 
 async def _ask(router: Process, request: bytes) -> Answer:
