@@ -30,7 +30,7 @@ def kube() -> Iterator[Kube]:
         path = f"{target.assets}{os.pathsep}{os.environ.get('PATH', '')}"
         kube = Kube({**os.environ, "KUBECONFIG": str(target.kubeconfig), "PATH": path})
         install.namespaces(kube)
-        install.outside(kube)
+        install.outside(kube, built=target.built is not None)
         install.operator(kube, HERE / "values.yaml")
         waited_for = (("outside", "hub"), ("monitoring", "prometheus"), (install.SYSTEM, install.RELEASE))
         install.wait_for_deployments(kube, *waited_for, limit_s=POD_LIMIT_S)
