@@ -210,12 +210,33 @@ async def test_nothing_of_prompts_answers_or_keys_is_told():
 @pytest.mark.parametrize("variable", ["KUBERNETES_SERVICE_HOST"])
 async def test_outside_a_cluster_it_says_what_is_missing(variable: str):
     env = {name: value for name, value in os.environ.items() if name != variable}
+    status, err = await _refused(env)
+
+    assert status == 1
+    assert err.startswith(f"modelfleet-router: {variable} is not set")
+
+
+WRONG = {
+    # What Kubernetes sets by itself for a Service of an unlucky name.
+    "MODELFLEET_LISTEN_PORT": ("tcp://10.0.0.1:80", "--port: invalid int value: 'tcp://10.0.0.1:80'"),
+    "MODELFLEET_LOG_LEVEL": ("loud", "--log-level: invalid choice: 'loud'"),
+}
+
+
+@pytest.mark.parametrize("variable", WRONG)
+async def test_setting_without_sense_is_said_in_one_line(variable: str):
+    value, said = WRONG[variable]
+    status, err = await _refused({**os.environ, variable: value})
+
+    assert status == 2
+    assert said in err.splitlines()[-1]
+
+
+async def _refused(env: dict[str, str]) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "modelfleet.cli.route"),
         stderr=asyncio.subprocess.PIPE,
         env={**env, "PYTHONPATH": str(OPERATOR)},
     )
     _, err = await process.communicate()
-
-    assert process.returncode == 1
-    assert err.decode().startswith(f"modelfleet-router: {variable} is not set")
+    return process.returncode, err.decode()
