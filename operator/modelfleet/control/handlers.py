@@ -30,6 +30,7 @@ INACTIVITY_S = 70.0
 SERVER_TIMEOUT_S = 300  # an integer: it goes into the query as it is
 CONNECT_S = 10.0
 REQUEST_S = 60.0
+PAGE = 100  # a list of a whole fleet in one piece would be the most memory the operator ever needs
 
 
 def register(
@@ -64,6 +65,7 @@ def watch_settings(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = CONNECT_S
     settings.networking.connect_timeout = CONNECT_S
     settings.networking.request_timeout = REQUEST_S
+    settings.watching.chunk_size = PAGE
     settings.queueing.idle_timeout = 0.5  # one task per object lives this long after its last event
     settings.persistence.finalizer = f"{names.GROUP}/unused"
     settings.persistence.diffbase_storage = NoDiffs()
