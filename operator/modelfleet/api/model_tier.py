@@ -1,9 +1,8 @@
 """ModelTier: one model on one kind of node, scaled as one pool."""
 
-import math
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from modelfleet.api.cel import Rule
 from modelfleet.api.meta import (
@@ -86,14 +85,6 @@ class ScalingMetric(ApiModel):
         description="What to keep the metric at or below: a duration for TTFT, such as 500ms; requests per replica, such as 8 "
         "or '0.5', for Concurrency and Queue."
     )
-
-    @model_validator(mode="after")
-    def _target_fits_type(self) -> Self:
-        # On read, too: an object of an older CRD must fail alone, not in the middle of a pass over the fleet.
-        value = seconds(str(self.target)) if self.type == "TTFT" else float(self.target)
-        if not 0 < value < math.inf:
-            raise ValueError(f"target {self.target!r} of a {self.type} metric is not above zero")
-        return self
 
 
 class ScalingPolicy(ApiModel):
