@@ -13,7 +13,6 @@ from modelfleet.api.meta import (
     ObjectMeta,
     cel_duration,
     list_map,
-    seconds,
 )
 from modelfleet.api.scalars import IntOrString, ResourceList
 from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, VllmEngine
