@@ -340,6 +340,15 @@ async def test_half_an_answer_never_looks_whole_to_an_old_client(streamed: bool)
         writer.close()
 
 
+async def test_large_answer_whose_end_nobody_could_tell_is_none():
+    endless = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\n\r\n" + b" " * (HELD_BYTES_MAX + 1)
+    async with one_tier([raw(endless), reply(GOOD)], [raw(endless), reply(GOOD)]) as (rig, engines_):
+        answer = await rig.ask(post())
+
+        assert (answer.status, answer.complete) == (503, True)
+        assert rig.state.fleet.lines["chat"].steps[0].stats.attempts["Oversized"] == len(engines_)
+
+
 async def test_large_plain_answer_passes():
     big = {**GOOD, "padding": "x" * (6 << 20)}
     async with one_tier([reply(big)]) as (rig, _):
