@@ -153,7 +153,7 @@ def lose_medium_hard(stage: Stage) -> None:
     stage.wait(
         "no stream is left at the medium tier",
         lambda: not stage.streams_at("medium"),
-        limit_s=WEIGHTS_LIMIT_S,
+        limit_s=RESTORED_LIMIT_S,
     )
     before = stage.total("retried")
     for attempt in range(KILLS_MAX):
