@@ -234,6 +234,18 @@ async def test_follows_a_server_that(answers: list[bytes], want: dict[str, Any],
         assert set(script.tokens) == {"t"}
 
 
+async def test_outage_of_days_is_outlived():
+    seen = Seen()
+    async with scripted(listed(A1)) as (_, server):
+        closed = ApiServer(url="http://127.0.0.1:1")
+        watch = Watch(closed, Resource("/x"), seen, backoff_s_max=0.01, _failures=10_000)
+        task = asyncio.create_task(watch.run())
+        await until(lambda: watch._failures > 10_002)
+        watch.server = server
+        await until(lambda: seen.now == {"a": "1"})
+        task.cancel()
+
+
 async def test_silent_connection_is_left():
     seen = Seen()
     async with (
