@@ -23,7 +23,7 @@ class ProbeServer:
         """Listen."""
         await self._runner.setup()
         # When each counter was made is a series of its own that nobody asks for.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         await web.TCPSite(self._runner, host, port).start()
 
     @property
