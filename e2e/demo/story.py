@@ -151,8 +151,8 @@ def lose_medium_hard(stage: Stage) -> None:
         traffic.set(streams=0)
     # What a stream has sent cannot be taken back, so nobody can save one from a kill.
     stage.wait(
-        "no stream is left at the medium tier",
-        lambda: not stage.streams_at("medium"),
+        "every stream has ended",
+        lambda: not any(traffic.has_streams for traffic in stage.traffic),
         limit_s=RESTORED_LIMIT_S,
     )
     before = stage.total("retried")

@@ -38,6 +38,12 @@ class Traffic:
     def count(self, name: str) -> int:
         return int(self.report.get(name, 0))
 
+    @property
+    def has_streams(self) -> bool:
+        """Whether a stream is under way, or may still be sent."""
+        told = self.report.get("settings", {}).get("streams") == 0
+        return not told or self.count("streamsUnderWay") > 0
+
     def check(self) -> None:
         """Raises NotSeen when the generator ended by itself."""
         if self._process.poll() is not None and not self.report.get("final"):

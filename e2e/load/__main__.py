@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from e2e.load.outcome import Outcome
@@ -110,7 +110,8 @@ class Load:
 
     async def _report(self) -> None:
         while True:
-            print(json.dumps(self.tally.report(self.under_way.values())), flush=True)
+            report = self.tally.report(self.under_way.values())
+            print(json.dumps({**report, "settings": asdict(self.settings)}), flush=True)
             await asyncio.sleep(REPORT_EVERY_S)
 
 

@@ -55,6 +55,7 @@ class Tally:
             "failures": self.failures,
             "samples": self.samples,
             "underWay": len(waiting),
+            "streamsUnderWay": sum(outcome.stream for outcome in waiting),
             "open": dict(Counter(outcome.tier for outcome in waiting if outcome.tier)),
             "ttftMedianS": _median(self.ttft_s),
         }
