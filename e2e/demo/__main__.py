@@ -37,7 +37,11 @@ def main() -> int:
         finally:
             fleet.stop()
         report.where_to_look(
-            voice.console, namespace=install.NAMESPACE, kubeconfig=str(found.kubeconfig), kept=keep
+            voice.console,
+            namespace=install.NAMESPACE,
+            kubeconfig=found.kubeconfig,
+            programs=found.assets,
+            kept=keep,
         )
     minutes, seconds = divmod(int(voice.seconds()), 60)
     verdict = "All of it was seen" if seen else "[red]Not all of it was seen[/red]"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -57,7 +58,8 @@ def _sum(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def where_to_look(console: Console, *, namespace: str, kubeconfig: str, kept: bool) -> None:
+def where_to_look(console: Console, *, namespace: str, kubeconfig: Path, programs: Path, kept: bool) -> None:
+    """Commands to go on with; `programs` is the folder with kubectl and helm."""
     commands = (
         ("the fleet", f"kubectl -n {namespace} get fleet"),
         ("why a tier is as it is", f"kubectl -n {namespace} describe modeltier smollm2-135m"),
@@ -73,7 +75,8 @@ def where_to_look(console: Console, *, namespace: str, kubeconfig: str, kept: bo
             "\nNext: [bold]KEEP=1 make demo[/bold] leaves the cluster up; README.md and docs/ say the rest."
         )
         return
-    console.print(f"\nThe cluster is up.  [bold]export KUBECONFIG={kubeconfig}[/bold]", soft_wrap=True)
+    exports = f"export KUBECONFIG={kubeconfig} PATH={programs}:$PATH"
+    console.print(f"\nThe cluster is up:  [bold]{exports}[/bold]", soft_wrap=True)
     for what, command in commands:
         console.print(f"  {what:24} {command}", soft_wrap=True)
     console.print("  [bold]make cluster-down[/bold] ends it.")
