@@ -22,7 +22,10 @@ class ExternalTarget:
 
 @dataclass(frozen=True, slots=True)
 class TierRoute:
-    """One step of a cascade.  Exactly one of `service` and `external` is set."""
+    """One step of a cascade.  Exactly one of `service` and `external` is set.
+
+    What has a default came later than the first tables: those are still read.
+    """
 
     name: str  # the step's name inside the Cascade, e.g. small
     model_tier: str  # name of the ModelTier
@@ -31,6 +34,8 @@ class TierRoute:
     timeout_s: float  # one attempt
     service: str | None  # Service whose EndpointSlices list the replicas
     external: ExternalTarget | None
+    concurrency: int | None = None  # requests that one router gives one replica at a time; None: no limit of ours
+    waiting: int = 0  # requests per replica that may wait for a place in one router
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
         raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
+    if (tier.concurrency is not None and tier.concurrency < 1) or tier.waiting < 0:
+        raise ValueError(f"tier {tier.name!r} has no room for any request")
     return tier
 
 

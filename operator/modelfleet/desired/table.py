@@ -1,6 +1,7 @@
 """Cascades and tiers -> the route table that a router reads."""
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,13 @@ from modelfleet.api.serving import ExternalApi
 from modelfleet.desired import router
 
 _PERMILLE = 1000
+
+# Beyond its slots an engine gets a few more, so that no slot is empty while the next request is on its way.  Every
+# router gives so many by itself: dividing them would leave slots empty where clients stick to one router.
+_ENGINE_QUEUE_SHARE = 4
+# In line before the router: what a replica does in two rounds.  A Queue metric must be able to see its target passed.
+_WAITING_ROUNDS = 2
+_WAITING_TARGETS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,22 @@ def _tier_route(name: str, tier: ModelTier, *, weight: int, timeout_s: float) ->
         timeout_s=timeout_s,
         service=None if external else names.tier_child(tier.metadata.name),
         external=_target(tier.metadata.name, external) if external else None,
+        concurrency=concurrency(tier),
+        waiting=_waiting(tier),
     )
+
+
+def concurrency(tier: ModelTier) -> int | None:
+    """Requests that one router gives one replica at a time; None for an external API."""
+    return None if tier.slots is None else tier.slots + max(1, tier.slots // _ENGINE_QUEUE_SHARE)
+
+
+def _waiting(tier: ModelTier) -> int:
+    """Requests per replica that may wait in one router."""
+    metrics = tier.spec.scaling.metrics if tier.spec.scaling else []
+    targets = [float(metric.target) for metric in metrics if metric.type == "Queue"]
+    rounds = _WAITING_ROUNDS * (concurrency(tier) or 0)
+    return max(rounds, math.ceil(_WAITING_TARGETS * max(targets, default=0.0)))
 
 
 def _target(tier: str, external: ExternalApi) -> ExternalTarget:

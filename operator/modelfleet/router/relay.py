@@ -1,8 +1,8 @@
 """A request's life, from the choice of its first tier to the last byte of its answer.
 
-    begin -> _attempt -> upstream_head -> upstream_body* -> upstream_end
-                 ^             |               |
-                 +--- _retry --+---------------+     only while the client has not got a byte
+    begin -> _attempt -> (admitted) -> _ask -> upstream_head -> upstream_body* -> upstream_end
+                 ^                                   |               |
+                 +------------- _retry --------------+---------------+     only while the client has not got a byte
 
 A whole answer is held until it is complete and then sent at once, so an engine that dies in the middle of one costs
 an attempt and not the request.  A stream is committed with its first event: from then on a break is shown as a
@@ -11,9 +11,9 @@ break (an error event, no [DONE], connection cut), never as an end, and never me
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from modelfleet.route import answer, choose, refusal
+from modelfleet.route import answer, choose, refusal, waiting
 from modelfleet.route.call import Call
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
@@ -21,7 +21,7 @@ from modelfleet.router.fleet import Line, Step
 from modelfleet.router.headers import answer_fields, forwarded
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
-from modelfleet.router.upstream import Headers, Upstream
+from modelfleet.router.upstream import Headers, Replica, Upstream
 
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
 # Longest silence inside a stream.  A llama.cpp that is stopped keeps its connections open and says nothing more.
@@ -41,10 +41,10 @@ class Exchange:
     """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
-        "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
+        "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_last_byte_s", "_length_known", "_line", "_loop",
-        "_order", "_outcomes", "_passing", "_plan", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_timer", "_upstream",
+        "_order", "_outcomes", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
+        "_status", "_step", "_timer", "_tries", "_upstream", "_waits",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
@@ -56,13 +56,14 @@ class Exchange:
         self._start_s = shell.loop.time()
         self._deadline_s = self._start_s + line.route.deadline_s
         self._order = line.orders[choose.entry(line.bounds, shell.spin())]
-        self._plan = choose.attempts(self._order, turn=shell.turn())
+        self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
         self._body = call.encoded(self._order[0].route.served_name)
         self._outcomes: set[str] = set()
         self._count = 0
         self._committed = False
         self._slow = False
+        self._waits = False
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
@@ -74,13 +75,47 @@ class Exchange:
         self._attempt()
 
     def _attempt(self) -> None:
-        """Ask the next replica, or say that there is none left."""
-        target = next(self._plan, None)
-        if target is None:
-            self._give_up(_verdict(self._outcomes))
+        """Ask the next replica, wait for a place at one, or say that there is none left."""
+        self._arrived_s = now_s = self._loop.time()
+        tries = self._tries
+        while (step := tries.step()) is not None:
+            found = step.pool.enter(
+                self, tries.tried, turn=tries.turn, now_s=now_s, deadline_s=self._deadline_s
+            )
+            if isinstance(found, str):
+                step.stats.turned_away[found] += 1
+                if found in waiting.BUSY:
+                    self._outcomes.add(found)
+                    if not self._count:
+                        break  # a busy tier is no broken one: dearer tiers do not stand in for it
+                tries.move_on()
+                continue
+            self._step = step
+            step.stats.in_flight += 1
+            if found is None:
+                self._waits = True
+                self._arm(now_s)
+            else:
+                self._ask(found)
             return
-        index, self._replica = target
-        step = self._step = self._order[index]
+        self._give_up(_verdict(self._outcomes))
+
+    def admitted(self, replica: Replica) -> None:
+        self._waits = False
+        self._ask(replica)
+
+    def turned_away(self, why: str) -> None:
+        """There is nobody left to wait for at this tier."""
+        self._waits = False
+        self._step.stats.in_flight -= 1
+        self._step.stats.turned_away[why] += 1
+        self._tries.move_on()
+        self._attempt()
+
+    def _ask(self, replica: Replica) -> None:
+        """Send the request to the replica whose place it has."""
+        self._replica = replica
+        self._tries.began(replica)
         self._count += 1
         self._attempt_s = self._last_byte_s = self._loop.time()
         self._first_try = True
@@ -88,10 +123,8 @@ class Exchange:
         self._held_bytes = 0
         self._scan: EventScan | None = None
         self._passing = False
-        step.stats.in_flight += 1
-        self._replica.in_flight += 1
         self._arm(self._attempt_s)
-        self._upstream = self._replica.send(self, self._upstream_request(step))
+        self._upstream = replica.send(self, self._upstream_request(self._step))
 
     def _upstream_request(self, step: Step) -> bytes:
         body = self._body if step is self._order[0] else self._call.encoded(step.route.served_name)
@@ -117,6 +150,9 @@ class Exchange:
             elif kind != b"application/json":
                 outcome = "NotAnAnswer"
         if outcome is not None:
+            pause_s = answer.pause_s(status, headers)
+            if pause_s is not None:
+                self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
             self._retry(outcome)
             return
         self._fields = b"%bx-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (
@@ -150,7 +186,7 @@ class Exchange:
             if scan.events == 0:
                 self._retry(scan.broken or "Reset")
                 return
-            self._step.stats.first_token.observe(now_s - self._attempt_s)
+            self._step.stats.first_token.observe(now_s - self._arrived_s)
             out = self._commit() + out
         elif fresh and not self._slow:
             self._step.stats.inter_token.observe((now_s - self._last_byte_s) / fresh, fresh)
@@ -212,9 +248,10 @@ class Exchange:
 
     def client_gone(self) -> None:
         self._disarm()
-        if self._upstream is not None:
-            upstream = self._upstream
+        upstream = self._upstream
+        if upstream is not None or self._waits:
             self._leave("Cancelled")
+        if upstream is not None:
             upstream.abort()
 
     def client_slow(self) -> None:
@@ -254,16 +291,24 @@ class Exchange:
     def _give_up(self, refused: Refusal) -> None:
         self._disarm()
         self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
+        if refused.retry_after_s is not None:
+            now_s = self._loop.time()
+            after_s = [step.pool.retry_after_s(now_s) for step in self._order if step.pool.replicas]
+            refused = replace(refused, retry_after_s=min(after_s, default=refused.retry_after_s))
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._count)
 
     def _leave(self, outcome: str) -> None:
-        """The attempt under way is over."""
-        stats = self._step.stats
-        stats.in_flight -= 1
-        stats.attempts[outcome] += 1
-        self._replica.in_flight -= 1
-        self._upstream = None
+        """The attempt under way is over, or the wait for it."""
+        step = self._step
+        step.stats.in_flight -= 1
         self._outcomes.add(outcome)
+        if self._waits:
+            self._waits = False
+            step.pool.quit(self)
+            return
+        step.stats.attempts[outcome] += 1
+        self._upstream = None
+        step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 
     def _arm(self, now_s: float) -> None:
         """One timer per exchange, moved lazily: it looks at the limits when it fires, not at every byte."""
@@ -300,6 +345,8 @@ class Exchange:
         stream may be silent for so long, but not beyond SILENCE_S_MAX.  A client that reads slowly holds the engine
         back, which is not the engine's silence.
         """
+        if self._waits:
+            return self._deadline_s
         if not self._committed:
             return self._attempt_s + self._step.route.timeout_s
         if self._slow:
@@ -309,6 +356,8 @@ class Exchange:
 
 def _verdict(outcomes: set[str]) -> Refusal:
     """What to tell a client that nobody could serve."""
+    if outcomes & waiting.BUSY:
+        return refusal.BUSY
     if outcomes == {"RateLimited"}:
         return refusal.RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
