@@ -61,17 +61,15 @@ class Pool:
         self, waiter: Waiter, tried: Collection[Replica], *, turn: int, now_s: float, deadline_s: float
     ) -> Replica | str | None:
         """A place at a replica; None: the waiter is in line; else why it can have neither, in one word."""
-        if not tried:
-            self.budget.request(now_s)
-        elif not self._room(tried):
-            return "NoReplica"
-        elif not self.budget.retry(now_s):
-            return "RetryBudget"
-        else:
+        if tried:
+            if not self._room(tried):
+                return "NoReplica"
+            if not self.budget.retry(now_s):
+                return "RetryBudget"
             self.stats.retried += 1
         replica = choose.least_busy(self.replicas, tried=tried, turn=turn)
         if replica is not None:
-            replica.in_flight += 1
+            self._give(replica, tried, now_s)
             return replica
         why = waiting.barrier(
             ahead=len(self._line),
@@ -103,7 +101,7 @@ class Pool:
             if why is not None:
                 self._take_out(replica, why, now_s)
         if self._line:
-            self._admit()
+            self._admit(now_s)
 
     def pause(self, replica: Replica, asked_s: float, *, now_s: float) -> None:
         """An external API asks to be left alone for `asked_s`."""
@@ -141,7 +139,7 @@ class Pool:
                 self._tell(replica, before)
         self.stats.out = len(self._out())
         if self._line:
-            self._admit()
+            self._admit(now_s)
             self._dismiss()
 
     def _take_out(self, replica: Replica, why: str, now_s: float, *, at_least_s: float = 0.0) -> None:
@@ -177,12 +175,17 @@ class Pool:
         """Places, free or not, at the replicas that are not tried yet."""
         return sum(replica.room for replica in self.replicas if replica not in tried)
 
-    def _admit(self) -> None:
+    def _give(self, replica: Replica, tried: Collection[Replica], now_s: float) -> None:
+        replica.in_flight += 1
+        if not tried:
+            self.budget.request(now_s)  # those who were refused earn no retries
+
+    def _admit(self, now_s: float) -> None:
         """Free places to those in line, in their order."""
         while (found := self._next()) is not None:
-            waiter, replica = found
+            waiter, tried, replica = found
             self.quit(waiter)
-            replica.in_flight += 1
+            self._give(replica, tried, now_s)
             waiter.admitted(replica)
 
     def _dismiss(self) -> None:
@@ -192,11 +195,11 @@ class Pool:
                 self.quit(waiter)
                 waiter.turned_away("NoReplica")
 
-    def _next(self) -> tuple[Waiter, Replica] | None:
+    def _next(self) -> tuple[Waiter, Collection[Replica], Replica] | None:
         for waiter, tried in self._line.items():
             replica = choose.least_busy(self.replicas, tried=tried, turn=0)
             if replica is not None:
-                return waiter, replica
+                return waiter, tried, replica
             if not tried:
                 return None  # no place is free at all
         return None
