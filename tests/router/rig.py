@@ -244,8 +244,10 @@ def tier(
     )
 
 
-def cascade(*tiers: TierRoute, deadline_s: float = 8.0, max_body_bytes: int = 1 << 20) -> CascadeRoute:
-    return CascadeRoute("c", "chat", deadline_s, max_body_bytes, tiers)
+def cascade(
+    *tiers: TierRoute, deadline_s: float = 8.0, max_body_bytes: int = 1 << 20, **more: Any
+) -> CascadeRoute:
+    return CascadeRoute("c", "chat", deadline_s, max_body_bytes, tiers, **more)
 
 
 def config_map(table: RouteTable, *, version: str = "1") -> dict[str, Any]:

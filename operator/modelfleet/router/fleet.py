@@ -33,6 +33,7 @@ class Line:
     steps: tuple[Step, ...]
     bounds: tuple[int, ...]
     orders: tuple[tuple[Step, ...], ...]
+    judges: bool  # a tier has an accept rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
         steps=steps,
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
         orders=tuple(choose.fallback(steps, start) for start in range(len(steps))),
+        judges=any(step.route.accept is not None for step in steps),
     )
 
 

@@ -13,16 +13,40 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from modelfleet.route.accept import ACCEPTED, REASONS
+
 _PREFIX = "modelfleet_router"
 _TIER_LABELS = ("fleet_namespace", "cascade", "tier", "model_tier")
 _POOL_LABELS = ("fleet_namespace", "model_tier")
 _FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60)
 _INTER_TOKEN_S = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+_HOLD_BACK_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
+_SCORE = (
+    -5,
+    -3,
+    -2,
+    -1.5,
+    -1.25,
+    -1,
+    -0.9,
+    -0.8,
+    -0.7,
+    -0.6,
+    -0.5,
+    -0.4,
+    -0.3,
+    -0.2,
+    -0.15,
+    -0.1,
+    -0.05,
+    -0.02,
+    0,
+)
 _DURATION_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
 
 
 class Histogram:
-    """Counts per bucket of seconds, not yet cumulative."""
+    """Counts per bucket of seconds (or of log probabilities), not yet cumulative."""
 
     __slots__ = ("bounds_s", "counts", "sum_s")
 
@@ -62,6 +86,11 @@ class TierStats:
     first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_TOKEN_S))
     inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
     duration: Histogram = field(default_factory=lambda: Histogram(_DURATION_S))
+    judges: bool = False  # the tier has an accept rule; the four below are told only then
+    judged: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((ACCEPTED, *REASONS), 0)))
+    escalated: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
+    score: Histogram = field(default_factory=lambda: Histogram(_SCORE))
+    hold_back: Histogram = field(default_factory=lambda: Histogram(_HOLD_BACK_S))
 
 
 @dataclass(slots=True)
@@ -119,6 +148,7 @@ class RouterMetrics(Collector):
         tiers = list(self._tiers.values())
         yield from _counters(tiers)
         yield from _histograms(tiers)
+        yield from _judgements([stats for stats in tiers if stats.judges])
         yield from _pools(list(self._pools.values()))
         refused = _counter(
             "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
@@ -169,6 +199,24 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
         for reason, count in stats.turned_away.items():
             away.add_metric((*stats.labels, reason), count)
     yield from (started, answered, errors, attempts, tokens, away, in_flight)
+
+
+def _judgements(tiers: list[TierStats]) -> Iterator[Metric]:
+    judged = _counter("judged", "Answers by the verdict on them", (*_TIER_LABELS, "verdict"))
+    escalated = _counter(
+        "escalations", "Answers that were not sent: the next tier was asked", (*_TIER_LABELS, "reason")
+    )
+    # Log probabilities are negative, so this one has no sum and no count beside its buckets.
+    score = _histogram("score", "The signal of judged answers, a log probability")
+    held = _histogram("hold_back_seconds", "Streams: from the first token to the verdict")
+    for stats in tiers:
+        for verdict, count in stats.judged.items():
+            judged.add_metric((*stats.labels, verdict), count)
+        for reason, count in stats.escalated.items():
+            escalated.add_metric((*stats.labels, reason), count)
+        score.add_metric(stats.labels, stats.score.buckets(), None)
+        held.add_metric(stats.labels, stats.hold_back.buckets(), stats.hold_back.sum_s)
+    yield from (judged, escalated, score, held)
 
 
 def _pools(pools: list[PoolStats]) -> Iterator[Metric]:

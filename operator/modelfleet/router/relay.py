@@ -44,7 +44,7 @@ class Exchange:
         "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_last_byte_s", "_length_known", "_line", "_loop",
         "_order", "_outcomes", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_timer", "_tries", "_upstream", "_waits",
+        "_status", "_step", "_tries", "_upstream", "_waits",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
@@ -58,7 +58,7 @@ class Exchange:
         self._order = line.orders[choose.entry(line.bounds, shell.spin())]
         self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
-        self._body = call.encoded(self._order[0].route.served_name)
+        self._body = self._encoded(self._order[0])
         self._outcomes: set[str] = set()
         self._count = 0
         self._committed = False
@@ -71,7 +71,6 @@ class Exchange:
         self._entry = entry.stats
         self._entry.started += 1
         self._client.patron = self
-        self._timer: asyncio.TimerHandle | None = None
         self._attempt()
 
     def _attempt(self) -> None:
@@ -127,7 +126,7 @@ class Exchange:
         self._upstream = replica.send(self, self._upstream_request(self._step))
 
     def _upstream_request(self, step: Step) -> bytes:
-        body = self._body if step is self._order[0] else self._call.encoded(step.route.served_name)
+        body = self._body_for(step)
         return b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
             step.path_prefix,
             self._request.path[len(b"/v1") :],
@@ -136,6 +135,12 @@ class Exchange:
             len(body),
             body,
         )
+
+    def _body_for(self, step: Step) -> bytes:
+        return self._body if step is self._order[0] else self._encoded(step)
+
+    def _encoded(self, step: Step) -> bytes:
+        return self._call.encoded(step.route.served_name)
 
     # What the engine tells.
 
@@ -146,7 +151,7 @@ class Exchange:
         self._length_known = length_known
         if outcome is None and status <= answer.HTTP_OK_MAX:
             if kind == b"text/event-stream" and self._call.stream:
-                self._scan = EventScan(keep_usage=self._call.wants_usage)
+                self._scan = self._new_scan()
             elif kind != b"application/json":
                 outcome = "NotAnAnswer"
         if outcome is not None:
@@ -155,11 +160,10 @@ class Exchange:
                 self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
             self._retry(outcome)
             return
-        self._fields = b"%bx-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (
-            fields,
-            self._step.route.name.encode(),
-            self._count,
-        )
+        self._fields = fields
+
+    def _new_scan(self) -> EventScan:
+        return EventScan(keep_usage=self._call.wants_usage)
 
     def upstream_body(self, data: bytes) -> None:
         if self._scan is not None:
@@ -199,39 +203,53 @@ class Exchange:
     def _commit(self) -> bytes:
         """From here on the client gets this answer, or a broken one.  Gives what was held back so far."""
         self._committed = True
-        self._client.begin(self._status, self._fields, length=None)
+        self._open(length=None)
         held, self._held = b"".join(self._held), []
         self._body = self._request.body = b""  # there will be no other attempt
         return held
 
+    def _open(self, *, length: int | None) -> None:
+        """Tell the client how its answer begins, and who gave it."""
+        tier = self._step.route.name.encode()
+        told = b"x-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (tier, self._count)
+        self._client.begin(self._status, self._fields + told, length=length)
+
     def upstream_end(self) -> None:
         scan = self._scan
-        stats = self._step.stats
         if scan is not None:
             if not scan.done:
                 self.upstream_lost("Truncated", stale=False)
                 return
-            used = scan.usage or (0, scan.events)
             if not self._committed:  # no event but [DONE]
                 self._client.write(self._commit())
+            self._answered(scan.usage or (0, scan.events))
         elif self._passing:
-            used = (0, 0)
+            self._answered((0, 0))
         else:
-            body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-            if self._status <= answer.HTTP_OK_MAX:
-                outcome = answer.fault(body, length_known=self._length_known)
-                if outcome is not None:
-                    self._retry(outcome)
-                    return
-            used = answer.usage(body)
-            self._client.begin(self._status, self._fields, length=len(body))
-            self._client.write(body)
+            self._end_whole(self._held[0] if len(self._held) == 1 else b"".join(self._held))
+
+    def _end_whole(self, body: bytes) -> None:
+        """All of an answer that was not streamed is here."""
+        if self._status <= answer.HTTP_OK_MAX:
+            outcome = answer.fault(body, length_known=self._length_known)
+            if outcome is not None:
+                self._retry(outcome)
+                return
+        self._send_whole(body, answer.usage(body))
+
+    def _send_whole(self, body: bytes, used: tuple[int, int]) -> None:
+        self._open(length=len(body))
+        self._client.write(body)
+        self._answered(used)
+
+    def _answered(self, used: tuple[int, int]) -> None:
+        """The client has its answer; `used`: its input and output tokens."""
+        stats = self._step.stats
         stats.tokens_in += used[0]
         stats.tokens_out += used[1]
         stats.answered += 1
         stats.duration.observe(self._loop.time() - self._start_s)
         self._leave("Answered")
-        self._disarm()
         self._client.finish()
 
     def upstream_lost(self, outcome: str, *, stale: bool) -> None:
@@ -247,7 +265,6 @@ class Exchange:
     # What the client tells.
 
     def client_gone(self) -> None:
-        self._disarm()
         upstream = self._upstream
         if upstream is not None or self._waits:
             self._leave("Cancelled")
@@ -281,7 +298,6 @@ class Exchange:
         self._leave(outcome)
         if upstream is not None:
             upstream.abort()
-        self._disarm()
         self._entry.errors["Broken"] += 1
         self._client.patron = None
         if self._scan is not None:
@@ -289,7 +305,6 @@ class Exchange:
         self._client.cut()
 
     def _give_up(self, refused: Refusal) -> None:
-        self._disarm()
         self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
         if refused.retry_after_s is not None:
             now_s = self._loop.time()
@@ -310,18 +325,13 @@ class Exchange:
         self._upstream = None
         step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 
-    def _arm(self, now_s: float) -> None:
-        """One timer per exchange, moved lazily: it looks at the limits when it fires, not at every byte."""
-        self._disarm()
+    def _arm(self, now_s: float, due_s: float = float("inf")) -> None:
+        """Look at the limits then, not at every byte."""
         # No later than one silence from now: what is due may come nearer when a stream begins.
-        due_s = min(self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
-        self._timer = self._loop.call_at(due_s, self._tick)
+        due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
+        self._client.ring_at(due_s)
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tick(self) -> None:
+    def tick(self) -> None:
         now_s = self._loop.time()
         late = now_s >= self._deadline_s
         if not late and now_s < self._attempt_due_s():

@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from modelfleet.route import call, refusal
 from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
+from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
 from modelfleet.router.relay import Exchange, Shell
 from modelfleet.router.server import Client
@@ -59,7 +60,8 @@ class Service:
             raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
-        return Exchange(client, request, asked, line, self._shell)
+        kind = JudgedExchange if line.judges else Exchange
+        return kind(client, request, asked, line, self._shell)
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[str(refused.status)] += 1

@@ -164,6 +164,7 @@ class State:
         steps = []
         for tier in route.tiers:
             stats = self.metrics.tier(route.cascade, tier.name, tier.model_tier)
+            stats.judges = tier.accept is not None
             if tier.external is not None:
                 steps.append(self._external(tier, tier.external, stats, draft))
                 continue
