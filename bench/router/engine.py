@@ -2,7 +2,8 @@
 
 Port 1 is the small tier and port 2 the big one; both answer alike, except that where log probabilities are asked for
 every fifth answer of the small one is doubtful.  The control port lists and watches route tables, flips their weights
-and tells what was seen.  `max_tokens` and `seed` of a request are the tokens of a stream and the milliseconds between.
+and tells what was seen.  A request's `seed` says how its stream goes: thousands are tokens, the rest is milliseconds
+between two.
 """
 
 import argparse
@@ -18,12 +19,11 @@ import uvloop
 from bench.router import answers
 
 DOUBTFUL_EVERY = 5
-STREAM_TOKENS = 50
-STREAM_INTERVAL_MS = 20
+FLIP_S_MAX = 2.0  # one that is not seen by then is lost
+SEED = 50_020  # where a proxy drops it
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_TOKENS = re.compile(rb'"max_tokens": ?(\d+)')
-_INTERVAL = re.compile(rb'"seed": ?(\d+)')
+_SEED = re.compile(rb'"seed": ?(\d+)')
 _STREAM = re.compile(rb'"stream": ?true')
 _LOGPROBS = re.compile(rb'"logprobs": ?(?:true|[1-9])')
 _USAGE = re.compile(rb'"include_usage": ?true')
@@ -94,6 +94,9 @@ class World:
             self.flips.append({"at": time.monotonic(), "first_ms": None, "last_ms": None})
             self._push(name)
             await asyncio.sleep(pause_s)
+            until = time.monotonic() + FLIP_S_MAX
+            while self.flips[-1]["first_ms"] is None and time.monotonic() < until:  # noqa: ASYNC110 - rarely needed
+                await asyncio.sleep(pause_s)
         self._awaited = None
         self.tables[name] = json.loads(before)
         self._push(name)
@@ -167,9 +170,10 @@ class Engine(Connection):
             self.transport.write(self._sure if logprob == answers.CONFIDENT else self._doubt)
 
     def _stream(self, body: bytes, logprob: float | None) -> None:
-        tokens, interval = _TOKENS.search(body), _INTERVAL.search(body)
-        self._left = self._tokens = int(tokens[1]) if tokens else STREAM_TOKENS
-        self._interval_s = (int(interval[1]) if interval else STREAM_INTERVAL_MS) / 1000
+        seed = _SEED.search(body)
+        self._tokens, gap_ms = divmod(int(seed[1]) if seed else SEED, 1000)
+        self._left = self._tokens
+        self._interval_s = gap_ms / 1000
         self._usage = _USAGE.search(body) is not None
         self._number = self.world.streams = self.world.streams + 1
         self._events = answers.Events(self._number, logprob=logprob)

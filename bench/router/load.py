@@ -48,9 +48,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._on_sent_at is not None:
-            for sent in _SENT_AT.findall(data):
+            found = _SENT_AT.findall(data)
+            for sent in found:
                 self._on_sent_at(self, float(sent))
-                self.first = False
+            self.first = self.first and not found
         self._data += data
         if self._on_sent_at is not None and b"[DONE]" not in self._data[-400:]:
             return
@@ -114,16 +115,20 @@ async def streams(
     loop = asyncio.get_running_loop()
     delays_ms: list[float] = []
     first_ms: list[float] = []
-    failed = ended = 0
-    # An agreed answer length and pace; engines take these fields for what they like.
-    data = request(PROMPT_BYTES, key=key, stream=True, max_tokens=tokens, seed=gap_ms)
+    failed = ended = chunks = 0
+    # The stand-in engine reads length and pace of its answer there.
+    data = request(PROMPT_BYTES, key=key, stream=True, seed=tokens * 1000 + gap_ms)
     until = time.monotonic() + seconds
 
     def sent_at(connection: Connection, sent_s: float) -> None:
+        nonlocal chunks
+        chunks += 1
         now_s = time.monotonic()
-        delays_ms.append((now_s - sent_s) * 1000)
-        if connection.first:
+        if not connection.first:
+            delays_ms.append((now_s - sent_s) * 1000)
+        elif connection.asked_s:
             first_ms.append((now_s - connection.asked_s) * 1000)
+            connection.asked_s = 0.0  # what was held back comes at once, and only its first byte counts
 
     def done(connection: Connection, good: bool) -> None:  # noqa: FBT001
         nonlocal failed, ended
@@ -143,7 +148,7 @@ async def streams(
     while ended < count:  # noqa: ASYNC110 - a hundredth of a second is exact enough
         await asyncio.sleep(0.01)
     return {
-        "chunks": len(delays_ms), "failed": failed, **quantiles("delay_ms", delays_ms), **quantiles("first_ms", first_ms),
+        "chunks": chunks, "failed": failed, **quantiles("delay_ms", delays_ms), **quantiles("first_ms", first_ms),
     }  # fmt: skip
 
 
@@ -151,7 +156,7 @@ async def cancel(port: int, key: str, times: int) -> dict[str, object]:
     """Leave streams after their first event; by stream, when that was."""
     loop = asyncio.get_running_loop()
     left: dict[str, float] = {}
-    data = request(PROMPT_BYTES, key=key, stream=True, max_tokens=500)
+    data = request(PROMPT_BYTES, key=key, stream=True, seed=500_020)
     for _ in range(times):
         seen = asyncio.Event()
         connection = (

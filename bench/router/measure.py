@@ -16,7 +16,7 @@ from typing import Any
 from bench.figures import ROOT
 from bench.router import peers, processes
 from bench.router.load import PROMPT_BYTES
-from bench.router.targets import LOAD_CPU, OURS, PROXY_CPU, Target, pinned
+from bench.router.targets import LOAD_CPU, PROXY_CPU, Target, pinned
 
 CONNECTIONS = 32
 LARGE_BYTES = 200_000
@@ -104,9 +104,7 @@ class Bench:
         seen, passed_s, cpu_s, foreign = self._load(target, "paced", f"--seconds={seconds}", f"--rate={rate}")
         return Cost(int(seen["count"]), int(seen["failed"]), passed_s, cpu_s, foreign, seen)
 
-    def streams(
-        self, target: Target, seconds: float, *, count: int, gap_ms: int = 20, tokens: int = 50
-    ) -> Cost:
+    def streams(self, target: Target, seconds: float, *, count: int, gap_ms: int, tokens: int = 50) -> Cost:
         """So many streams at once; counts chunks."""
         options = (f"--seconds={seconds}", f"--count={count}", f"--gap-ms={gap_ms}", f"--tokens={tokens}")
         seen, passed_s, cpu_s, foreign = self._load(target, "streams", *options)
@@ -214,6 +212,3 @@ def engine(folder: Path, ports: tuple[int, int], control: int, tables: dict[str,
                 raise RuntimeError(f"the engine does not start: {log.read_text()[-300:]}")
             time.sleep(0.05)
         yield Target("direct", ports[0], None)
-
-
-__all__ = ["OURS", "Bench", "Cost", "engine", "meter"]

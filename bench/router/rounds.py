@@ -10,13 +10,14 @@ from pathlib import Path
 from bench.router import peers, processes
 from bench.router.measure import Bench, Cost, engine
 from bench.router.tables import ROUTERS, tables
-from bench.router.targets import OURS, OURS_CASCADE, PROXIES, Site, Target, ours, running
+from bench.router.targets import OURS, OURS_CASCADE, PROXIES, Site, Target, running
 from e2e.cluster.controlplane import free_ports
 from modelfleet import names
 
 # One core of it answers so slowly that less load says as much.
 SLOW = "litellm"
 STREAMS, SLOW_STREAMS = 64, 8
+GAP_MS = 20
 RATE, SLOW_RATE = 200.0, 20.0
 CROWD, CROWD_GAP_MS, CROWD_TOKENS = 1000, 50, 40
 FLIPS, FLIP_PAUSE_S = 120, 0.05
@@ -68,10 +69,7 @@ def measured(folder: Path, *, only: tuple[str, ...], rounds: int, lengths: Lengt
 
 
 def _started(stack: ExitStack, site: Site, only: tuple[str, ...], seen: Seen) -> Iterator[Target]:
-    plans = dict(PROXIES)
-    if OURS_CASCADE in ROUTERS:
-        plans[OURS_CASCADE] = ours(ROUTERS[OURS_CASCADE])
-    for name, plan in plans.items():
+    for name, plan in PROXIES.items():
         if only and name not in only:
             seen.absent[name] = "left out of this run"
             continue
@@ -90,7 +88,10 @@ def _round(bench: Bench, target: Target, seen: Seen, lengths: Lengths) -> None:
         seen.costs[kind, target.name].append(cost)
 
     keep("requests", bench.requests(target, lengths.requests))
-    keep("streams", bench.streams(target, lengths.streams, count=SLOW_STREAMS if slow else STREAMS))
+    keep(
+        "streams",
+        bench.streams(target, lengths.streams, count=SLOW_STREAMS if slow else STREAMS, gap_ms=GAP_MS),
+    )
     keep("paced", bench.paced(target, lengths.paced, SLOW_RATE if slow else RATE))
     keep("large", bench.large(target, lengths.large))
     if target.name in (OURS, OURS_CASCADE, "direct", "nginx"):

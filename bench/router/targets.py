@@ -200,6 +200,7 @@ PROXIES: dict[str, Callable[[Site, int], Plan]] = {
     "vllm_router": vllm_router,
     "litellm": litellm,
     OURS: ours(names.SHARED_ROUTER),
+    OURS_CASCADE: ours("bench-cascade"),
 }
 
 
