@@ -5,7 +5,7 @@ taken out by a byte scan: what a client gets is otherwise byte for byte what the
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modelfleet.route.score import Token
@@ -58,18 +58,21 @@ def without(data: bytes) -> bytes:
     return _MEMBER.sub(b'"logprobs":null', data) if b'"logprobs"' in data else data
 
 
-def tokens(choice: Mapping[str, Any]) -> Iterator[Token]:
-    """The chosen tokens in one choice, in the form of chats or of plain completions; nothing where it has none."""
+def tokens(choice: Mapping[str, Any]) -> list[Token]:
+    """The chosen tokens in one choice, in the form of chats or of plain completions; none where it has none."""
     told = choice.get("logprobs")
     if not isinstance(told, dict):
-        return
+        return []
     if isinstance(told.get("content"), list):
         pairs = [(one.get("token"), one.get("logprob")) for one in told["content"] if isinstance(one, dict)]
     else:
         pairs = list(zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False))
-    for text, logprob in pairs:
-        if isinstance(text, str) and isinstance(logprob, int | float) and not isinstance(logprob, bool):
-            yield Token(text, float(logprob))
+    # By type and not isinstance: a bool is no number here, and this runs for every token of an answer.
+    return [
+        Token(text, logprob)
+        for text, logprob in pairs
+        if type(text) is str and (type(logprob) is float or type(logprob) is int)
+    ]
 
 
 def _list(value: object) -> list[Any]:

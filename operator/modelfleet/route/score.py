@@ -8,8 +8,8 @@ and "quite sure" must not look alike.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 LOW_QUANTILE = 0.1
 # Engines write this or less for what they could not compute; below it nothing is told apart anyway.
@@ -19,9 +19,11 @@ LOGPROB_MIN = -9999.0
 _PIECE = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*+")(?P<key>\s*:)?|(?P<bare>[^\s\[\]{},:"]++)')
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One chosen token: its text, and the natural log of the probability that the model gave it."""
+class Token(NamedTuple):
+    """One chosen token: its text, and the natural log of the probability that the model gave it.
+
+    A tuple, because an answer has hundreds and a frozen dataclass costs three times as much to make.
+    """
 
     text: str
     logprob: float
@@ -76,7 +78,11 @@ SIGNALS: Mapping[str, Signal] = {
 
 def _known(tokens: Sequence[Token]) -> list[float]:
     # Rounding makes a certain token's logarithm a hair above 0 at times.
-    return [min(0.0, max(LOGPROB_MIN, token.logprob)) for token in tokens if not math.isnan(token.logprob)]
+    return [
+        logprob if LOGPROB_MIN <= logprob <= 0.0 else min(0.0, max(LOGPROB_MIN, logprob))
+        for _, logprob in tokens
+        if not math.isnan(logprob)
+    ]
 
 
 def _values(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:

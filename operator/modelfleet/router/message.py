@@ -32,7 +32,8 @@ class Request:
     @property
     def waits_for_go_ahead(self) -> bool:
         """The client sends its body only after an interim answer."""
-        for name, value in self.headers:  # not any(): a generator costs more than the loop, and this is every request
+        # Not any(): a generator costs more than the loop, and this runs for every request.
+        for name, value in self.headers:
             if name == b"expect":
                 return value.lower() == b"100-continue"
         return False

@@ -82,28 +82,9 @@ class Client(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_alarm",
-        "_alarm_s",
-        "_body",
-        "_body_bytes",
-        "_body_bytes_max",
-        "_chunked",
-        "_current",
-        "_head_bytes",
-        "_head_done",
-        "_headers",
-        "_parser",
-        "_pending_head",
-        "_piece_bytes",
-        "_queue",
-        "_refused",
-        "_request",
-        "_server",
-        "_transport",
-        "_unsent",
-        "_url",
-        "expires_s",
-        "idle_since_s",
+        "_alarm", "_alarm_s", "_body", "_body_bytes", "_body_bytes_max", "_chunked", "_current",
+        "_head_bytes", "_head_done", "_headers", "_parser", "_pending_head", "_piece_bytes", "_queue",
+        "_refused", "_request", "_server", "_transport", "_unsent", "_url", "expires_s", "idle_since_s",
         "patron",
     )  # fmt: skip
 
