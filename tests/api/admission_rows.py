@@ -114,6 +114,9 @@ ACCEPTED_TIERS = {
     "a TTFT target": metric(type="TTFT", percentile=99, target="500ms"),
     "a fraction as a target": metric(type="Queue", target="0.5"),
     "no replicas": LLAMA | {"replicas": 0},
+    "requests that begin alike together": LLAMA
+    | {"routing": {"strategy": "PrefixAffinity", "prefixCharacters": 512}},
+    "routing as it is by default": LLAMA | {"routing": {}},
     "long and mixed durations": LLAMA | {"rollout": {"drainTimeout": "1h30m", "startupTimeout": "1.5h"}},
     "all of behavior": changed(
         SCALED,
@@ -230,6 +233,18 @@ REJECTED_TIERS = {
     "a percentile of Queue": (metric(type="Queue", target=1, percentile=50), "percentile is for TTFT only"),
     "negative replicas": (LLAMA | {"replicas": -1}, "should be greater than or equal to 0"),
     "no pod may be replaced": (LLAMA | {"rollout": {"maxSurge": 0}}, "must not both be 0"),
+    "affinity of an external tier": (
+        EXTERNAL | {"routing": {}},
+        "an external tier has no replicas to choose from: remove routing",
+    ),
+    "a prefix for nothing": (
+        LLAMA | {"routing": {"prefixCharacters": 64}},
+        "prefixCharacters is for PrefixAffinity only",
+    ),
+    "an unknown strategy": (
+        LLAMA | {"routing": {"strategy": "Random"}},
+        'supported values: "LeastInFlight", "PrefixAffinity"',
+    ),
     "no time to drain": (
         LLAMA | {"rollout": {"drainTimeout": "0s"}},
         "a duration above zero and at most 24h",

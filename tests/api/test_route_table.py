@@ -109,6 +109,10 @@ BROKEN = {
     "no token to judge by": (broken("cascades.0.hold_tokens", 0), "judges nothing"),
     "a number where a yes or no belongs": (broken("cascades.0.observe", 1), "observe"),
     "no room at a replica": (broken("cascades.0.tiers.0.concurrency", 0), "has no room"),
+    "less than no prefix": (
+        broken("cascades.0.tiers.0.prefix_characters", -1),
+        "a prefix of less than nothing",
+    ),
     "less than no line": (broken("cascades.0.tiers.0.waiting", -1), "has no room"),
     "no way to reach a tier": (
         broken("cascades.0.tiers.1.external", None),

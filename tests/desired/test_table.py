@@ -113,6 +113,22 @@ def test_an_external_tier_is_reached_with_the_files_mounted_for_it():
     assert (route.tiers[0].service, route.tiers[0].external) == ("small-tier", None)
 
 
+ROUTINGS = {
+    "by load": ({}, 0),
+    "by load, said": ({"strategy": "LeastInFlight"}, 0),
+    "by beginning": ({"strategy": "PrefixAffinity"}, 128),
+    "by a long beginning": ({"strategy": "PrefixAffinity", "prefixCharacters": 999}, 999),
+}
+
+
+@pytest.mark.parametrize(("routing", "want"), ROUTINGS.values(), ids=ROUTINGS)
+def test_what_decides_for_a_replica(routing: dict[str, Any], want: int):
+    route = table.cascade_route(cascade(tiers=STEPS[:1]), {"small": tier("small", routing=routing)})
+
+    assert route is not None
+    assert route.tiers[0].prefix_characters == want
+
+
 QUEUE = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"name": "q", "type": "Queue", "target": 20}]}
 ROOMS = {
     "slots, and one more so that none is empty": (tier("small", llamaCpp={"slots": 1}), (2, 4)),

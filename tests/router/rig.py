@@ -313,7 +313,11 @@ async def router(
 @asynccontextmanager
 async def one_tier(*all_acts: Sequence[Act], **limits: Any) -> AsyncIterator[tuple[Rig, list[Engine]]]:
     """A router over one tier with a replica per list of acts."""
-    kept = {name: limits.pop(name) for name in ("timeout_s", "concurrency", "waiting") if name in limits}
+    kept = {
+        name: limits.pop(name)
+        for name in ("timeout_s", "concurrency", "waiting", "prefix_characters")
+        if name in limits
+    }
     async with engines(*all_acts) as found:
         route = cascade(tier("small", weight=1000, **kept), **limits)
         async with router(route, {"small-svc": sorted(engine.port for engine in found)}) as rig:

@@ -230,3 +230,14 @@ async def test_broken_stream_counts_against_its_replica():
             await rig.ask(post(stream=True))
 
         assert pool.stats.out == 1
+
+
+async def test_requests_that_begin_alike_meet_at_one_replica():
+    async with one_tier(*([reply(GOOD)] for _ in range(3)), prefix_characters=16) as (rig, found):
+        for topic in ("Bern", "Rome", "Oslo"):
+            before = [len(engine.asked) for engine in found]
+            for number in range(4):
+                messages = [{"role": "user", "content": f"Tell me all about {topic}, part {number}."[8:]}]
+                assert (await rig.ask(post(messages=messages))).status == 200
+            went = [len(engine.asked) - count for engine, count in zip(found, before, strict=True)]
+            assert sorted(went) == [0, 0, 4]

@@ -20,6 +20,7 @@ class Ask:
     """A request that remembers what became of it."""
 
     tried: list[Replica] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
     place: Replica | None = None
     told: list[str] = field(default_factory=list)
 
@@ -38,11 +39,16 @@ class Desk:
         self, replicas: int, *, concurrency: int | None = 2, per_replica: int = 0, **how: Any
     ) -> None:
         self.now_s = 1000.0
+        prefix_characters = how.pop("prefix_characters", 0)
         self.pool = Pool(PoolStats(("ns", "t")), spin=lambda: 0.0, **{"external": False, **how})
         loop = asyncio.new_event_loop()
         self.all = [Replica("127.0.0.1", port, loop=loop) for port in range(1, 10)]
         loop.close()
-        self.limits = {"concurrency": concurrency, "per_replica": per_replica}
+        self.limits = {
+            "concurrency": concurrency,
+            "per_replica": per_replica,
+            "prefix_characters": prefix_characters,
+        }
         self.resize(replicas)
 
     def resize(self, count: int) -> None:
@@ -50,7 +56,9 @@ class Desk:
 
     def ask(self, ask: Ask | None = None, *, left_s: float = FAR_S) -> Ask:
         ask = ask or Ask()
-        found = self.pool.enter(ask, ask.tried, turn=0, now_s=self.now_s, deadline_s=self.now_s + left_s)
+        found = self.pool.enter(
+            ask, ask.tried, fields=ask.fields, turn=0, now_s=self.now_s, deadline_s=self.now_s + left_s
+        )
         if isinstance(found, Replica):
             ask.place = found
         elif found is not None:
@@ -204,6 +212,27 @@ def test_retries_stay_within_the_budget():
 
     assert told == [[], [], [], ["RetryBudget"], ["RetryBudget"]]
     assert desk.pool.stats.retried == 3
+
+
+def test_requests_that_begin_alike_meet():
+    desk = Desk(3, concurrency=4, prefix_characters=10)
+    for topic in ("Bern", "Rome", "Oslo", "Riga"):
+        places = []
+        for number in range(5):
+            ask = desk.ask(Ask(fields={"prompt": f"{topic:10} {number}"}))
+            places.append(ask.place)
+            desk.end(ask)
+        assert len(set(places)) == 1
+
+
+def test_what_begins_alike_is_not_heaped_on_one_replica():
+    desk = Desk(3, concurrency=4, prefix_characters=10)
+    asks = [desk.ask(Ask(fields={"prompt": "the same"})) for _ in range(15)]
+
+    assert [replica.in_flight for replica in desk.pool.replicas] == [4, 4, 4]
+    for ask in asks[:12]:
+        desk.end(ask)
+    assert [bool(ask.place) for ask in asks[12:]] == [True] * 3
 
 
 EVENTS = st.one_of(

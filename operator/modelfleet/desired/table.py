@@ -138,7 +138,7 @@ def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
 
 
 def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) -> TierRoute:
-    external = tier.spec.external
+    external, routing = tier.spec.external, tier.spec.routing
     return TierRoute(
         name=step.name,
         model_tier=tier.metadata.name,
@@ -152,6 +152,9 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         accept=None if last or step.accept is None else _accept(step.accept),
         concurrency=concurrency(tier),
         waiting=_waiting(tier),
+        prefix_characters=routing.prefix_characters
+        if routing and routing.strategy == "PrefixAffinity"
+        else 0,
     )
 
 

@@ -6,10 +6,10 @@ request could have it, and when no replica is left that may have requests, nobod
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
 
-from modelfleet.route import choose, health, waiting
+from modelfleet.route import affinity, choose, health, waiting
 from modelfleet.route.budget import RetryBudget
 from modelfleet.router.metrics import PoolStats
 from modelfleet.router.upstream import Replica
@@ -32,7 +32,7 @@ class Pool:
     """Places at replicas, and the line before them."""
 
     __slots__ = (
-        "_concurrency", "_line", "_per_replica", "_spin", "budget", "external", "hold_s", "replicas", "stats",
+        "_concurrency", "_line", "_per_replica", "_prefix_characters", "_spin", "budget", "external", "hold_s", "replicas", "stats",
     )  # fmt: skip
 
     def __init__(self, stats: PoolStats, *, external: bool, spin: Callable[[], float]) -> None:
@@ -44,9 +44,9 @@ class Pool:
         self._spin = spin
         self._concurrency: int | None = None  # places at one replica
         self._per_replica = 0  # waiting requests
-        self._line: dict[
-            Waiter, Collection[Replica]
-        ] = {}  # with the replicas that each has tried, oldest first
+        self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
+        # Oldest first, each with the replicas that it has tried and the key of its beginning.
+        self._line: dict[Waiter, tuple[Collection[Replica], int | None]] = {}
 
     @property
     def waiting_max(self) -> int:
@@ -58,16 +58,27 @@ class Pool:
     # What an exchange does.
 
     def enter(
-        self, waiter: Waiter, tried: Collection[Replica], *, turn: int, now_s: float, deadline_s: float
+        self,
+        waiter: Waiter,
+        tried: Collection[Replica],
+        *,
+        fields: Mapping[str, Any],
+        turn: int,
+        now_s: float,
+        deadline_s: float,
     ) -> Replica | str | None:
-        """A place at a replica; None: the waiter is in line; else why it can have neither, in one word."""
+        """A place at a replica; None: the waiter is in line; else why it can have neither, in one word.
+
+        `fields`: the request's body.
+        """
         if tried:
             if not self._room(tried):
                 return "NoReplica"
             if not self.budget.retry(now_s):
                 return "RetryBudget"
             self.stats.retried += 1
-        replica = choose.least_busy(self.replicas, tried=tried, turn=turn)
+        key = affinity.key(fields, self._prefix_characters) if self._prefix_characters else None
+        replica = self._choose(tried, key, turn)
         if replica is not None:
             self._give(replica, tried, now_s)
             return replica
@@ -79,7 +90,7 @@ class Pool:
             left_s=deadline_s - now_s,
         )
         if why is None:
-            self._line[waiter] = tried
+            self._line[waiter] = (tried, key)
             self.stats.waiting = len(self._line)
         return why
 
@@ -118,12 +129,19 @@ class Pool:
     # What the world does.
 
     def update(
-        self, replicas: Sequence[Replica], *, concurrency: int | None, per_replica: int, now_s: float
+        self,
+        replicas: Sequence[Replica],
+        *,
+        concurrency: int | None,
+        per_replica: int,
+        prefix_characters: int = 0,
+        now_s: float,
     ) -> None:
-        """These are the replicas now."""
+        """These are the replicas now, and the rules of their tier."""
         self.replicas = tuple(replicas)
         self._concurrency = concurrency
         self._per_replica = per_replica
+        self._prefix_characters = prefix_characters
         out = sorted(self._out(), key=lambda replica: replica.health.until_s)
         while not self.external and 2 * len(out) > len(self.replicas):
             out.pop(0).health.readmit(now_s)  # the tier has shrunk: half of what is left is more than before
@@ -175,6 +193,11 @@ class Pool:
         """Places, free or not, at the replicas that are not tried yet."""
         return sum(replica.room for replica in self.replicas if replica not in tried)
 
+    def _choose(self, tried: Collection[Replica], key: int | None, turn: int) -> Replica | None:
+        if key is None:
+            return choose.least_busy(self.replicas, tried=tried, turn=turn)
+        return affinity.preferred(self.replicas, tried=tried, wanted=key)
+
     def _give(self, replica: Replica, tried: Collection[Replica], now_s: float) -> None:
         replica.in_flight += 1
         if not tried:
@@ -190,14 +213,14 @@ class Pool:
 
     def _dismiss(self) -> None:
         """Room has shrunk: those who would wait for nothing leave the line."""
-        for waiter in [waiter for waiter, tried in self._line.items() if not self._room(tried)]:
+        for waiter in [waiter for waiter, (tried, _) in self._line.items() if not self._room(tried)]:
             if waiter in self._line:
                 self.quit(waiter)
                 waiter.turned_away("NoReplica")
 
     def _next(self) -> tuple[Waiter, Collection[Replica], Replica] | None:
-        for waiter, tried in self._line.items():
-            replica = choose.least_busy(self.replicas, tried=tried, turn=0)
+        for waiter, (tried, key) in self._line.items():
+            replica = self._choose(tried, key, 0)
             if replica is not None:
                 return waiter, tried, replica
             if not tried:

@@ -79,7 +79,12 @@ class Exchange:
         tries = self._tries
         while (step := tries.step()) is not None:
             found = step.pool.enter(
-                self, tries.tried, turn=tries.turn, now_s=now_s, deadline_s=self._deadline_s
+                self,
+                tries.tried,
+                fields=self._call.fields,
+                turn=tries.turn,
+                now_s=now_s,
+                deadline_s=self._deadline_s,
             )
             if isinstance(found, str):
                 step.stats.turned_away[found] += 1

@@ -154,7 +154,13 @@ class State:
         self.fleet = fleet(lines)
         now_s = self._loop.time()
         for pool, tier, found in draft.pools.values():
-            pool.update(found, concurrency=tier.concurrency, per_replica=tier.waiting, now_s=now_s)
+            pool.update(
+                found,
+                concurrency=tier.concurrency,
+                per_replica=tier.waiting,
+                prefix_characters=tier.prefix_characters,
+                now_s=now_s,
+            )
         for pool in left:
             pool.update((), concurrency=None, per_replica=0, now_s=now_s)
         for replica in gone:

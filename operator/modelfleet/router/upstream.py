@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from modelfleet.route import affinity
 from modelfleet.route.health import UNLIMITED, Health
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Taker(Protocol):
 class Replica:
     """One address that takes requests."""
 
-    __slots__ = ("_idle", "_left", "_loop", "_tls", "health", "host", "in_flight", "port", "room")
+    __slots__ = ("_idle", "_left", "_loop", "_tls", "health", "host", "in_flight", "port", "room", "seed")
 
     def __init__(
         self, host: str, port: int, *, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
@@ -47,6 +48,7 @@ class Replica:
         self.in_flight = 0
         self.room = UNLIMITED
         self.health = Health()
+        self.seed = affinity.seed(f"{host}:{port}")
         self._loop = loop
         self._tls = tls
         self._idle: list[Upstream] = []
