@@ -97,5 +97,5 @@ def test_moving_on_leaves_what_was_tried_behind():
     tries.move_on()
 
     assert (tries.step(), tries.tried) == ("big", [])
-    tries.move_on()
+    tries.stop()
     assert tries.step() is None

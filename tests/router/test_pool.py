@@ -119,6 +119,16 @@ def test_who_cannot_make_its_deadline_is_refused_at_once():
     assert desk.pool.retry_after_s(desk.now_s) == 8
 
 
+def test_who_waited_too_long_does_not_keep_others_from_their_place():
+    desk = Desk(1, concurrency=1)
+    desk.end(desk.ask(), held_s=4.0)
+    busy, late, patient = desk.ask(), desk.ask(left_s=9.0), desk.ask()
+    desk.now_s += 6.0
+    desk.end(busy, held_s=6.0)
+
+    assert (late.told, patient.told) == (["TooLate"], ["admitted"])
+
+
 def test_a_new_replica_serves_the_line():
     desk = Desk(1, concurrency=1)
     desk.ask()

@@ -83,6 +83,10 @@ class Tries(Generic[S, R]):
         self.tried.append(replica)
         self._left -= 1
 
+    def stop(self) -> None:
+        """Nothing more at any step."""
+        self._left = 0
+
     def move_on(self) -> None:
         """Nothing more at this step."""
         self._index += 1

@@ -7,6 +7,7 @@ request could have it, and when no replica is left that may have requests, nobod
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from modelfleet.route import affinity, choose, health, waiting
@@ -28,6 +29,15 @@ class Waiter(Protocol):
     def turned_away(self, why: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a request in line would take."""
+
+    tried: Collection[Replica]  # none of these
+    key: int | None  # of its beginning
+    deadline_s: float
+
+
 class Pool:
     """Places at replicas, and the line before them."""
 
@@ -45,8 +55,7 @@ class Pool:
         self._concurrency: int | None = None  # places at one replica
         self._per_replica = 0  # waiting requests
         self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
-        # Oldest first, each with the replicas that it has tried and the key of its beginning.
-        self._line: dict[Waiter, tuple[Collection[Replica], int | None]] = {}
+        self._line: dict[Waiter, _Wish] = {}  # oldest first
 
     @property
     def waiting_max(self) -> int:
@@ -90,7 +99,7 @@ class Pool:
             left_s=deadline_s - now_s,
         )
         if why is None:
-            self._line[waiter] = (tried, key)
+            self._line[waiter] = _Wish(tried, key, deadline_s)
             self.stats.waiting = len(self._line)
         return why
 
@@ -206,23 +215,26 @@ class Pool:
     def _admit(self, now_s: float) -> None:
         """Free places to those in line, in their order."""
         while (found := self._next()) is not None:
-            waiter, tried, replica = found
+            waiter, wish, replica = found
             self.quit(waiter)
-            self._give(replica, tried, now_s)
+            if now_s + self.hold_s > wish.deadline_s:
+                waiter.turned_away("TooLate")  # an answer that comes too late would keep others from theirs
+                continue
+            self._give(replica, wish.tried, now_s)
             waiter.admitted(replica)
 
     def _dismiss(self) -> None:
         """Room has shrunk: those who would wait for nothing leave the line."""
-        for waiter in [waiter for waiter, (tried, _) in self._line.items() if not self._room(tried)]:
+        for waiter in [waiter for waiter, wish in self._line.items() if not self._room(wish.tried)]:
             if waiter in self._line:
                 self.quit(waiter)
                 waiter.turned_away("NoReplica")
 
-    def _next(self) -> tuple[Waiter, Collection[Replica], Replica] | None:
-        for waiter, (tried, key) in self._line.items():
-            replica = self._choose(tried, key, 0)
+    def _next(self) -> tuple[Waiter, _Wish, Replica] | None:
+        for waiter, wish in self._line.items():
+            replica = self._choose(wish.tried, wish.key, 0)
             if replica is not None:
-                return waiter, tried, replica
-            if not tried:
+                return waiter, wish, replica
+            if not wish.tried:
                 return None  # no place is free at all
         return None

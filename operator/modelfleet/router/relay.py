@@ -87,12 +87,7 @@ class Exchange:
                 deadline_s=self._deadline_s,
             )
             if isinstance(found, str):
-                step.stats.turned_away[found] += 1
-                if found in waiting.BUSY:
-                    self._outcomes.add(found)
-                    if not self._count:
-                        break  # a busy tier is no broken one: dearer tiers do not stand in for it
-                tries.move_on()
+                self._pass_over(step, found)
                 continue
             self._step = step
             step.stats.in_flight += 1
@@ -109,12 +104,20 @@ class Exchange:
         self._ask(replica)
 
     def turned_away(self, why: str) -> None:
-        """There is nobody left to wait for at this tier."""
+        """It is no use to wait any longer at this tier."""
         self._waits = False
         self._step.stats.in_flight -= 1
-        self._step.stats.turned_away[why] += 1
-        self._tries.move_on()
+        self._pass_over(self._step, why)
         self._attempt()
+
+    def _pass_over(self, step: Step, why: str) -> None:
+        """The tier does not take the request."""
+        step.stats.turned_away[why] += 1
+        self._tries.move_on()
+        if why in waiting.BUSY:
+            self._outcomes.add(why)
+            if not self._count:
+                self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
 
     def _ask(self, replica: Replica) -> None:
         """Send the request to the replica whose place it has."""
