@@ -30,13 +30,17 @@ class Part:
 
 
 class Draft:
-    """An answer as it grows.  `events`: pieces with something of the model in them, about one per token."""
+    """An answer as it grows.
 
-    __slots__ = ("events", "parts")
+    `events`: pieces with something of the model in them, about one per token.  `fields`: of the latest text taken.
+    """
+
+    __slots__ = ("events", "fields", "parts")
 
     def __init__(self) -> None:
         self.parts: dict[int, Part] = {}
         self.events = 0
+        self.fields: dict[str, Any] | None = None
 
     def add_events(self, whole: bytes) -> None:
         """Take whole server-sent events."""
@@ -52,6 +56,7 @@ class Draft:
             return False
         if not isinstance(fields, dict):
             return False
+        self.fields = fields
         for choice in _dicts(fields.get("choices")):
             index = choice.get("index")
             self._choice(self.parts.setdefault(index if isinstance(index, int) else 0, Part()), choice)

@@ -61,10 +61,16 @@ class Journey:
             told.append("accepted=false")
         return f": modelfleet {' '.join(told)}\n\n".encode()
 
-    def whole(self, body: bytes, *, keep_logprobs: bool) -> bytes:
-        """A whole answer as the client gets it: without what only we asked for, with the usage of all tiers."""
+    def whole(self, body: bytes, *, keep_logprobs: bool, fields: dict[str, Any] | None = None) -> bytes:
+        """A whole answer as the client gets it: without what only we asked for, with the usage of all tiers.
+
+        `fields`: what is in `body`, where it has been read already; it is used up.
+        """
         if keep_logprobs and not self.spent:
             return body
+        if fields is not None:
+            self._settle(fields, keep_logprobs=keep_logprobs)
+            return orjson.dumps(fields)
         return _changed(body, lambda fields: self._settle(fields, keep_logprobs=keep_logprobs))
 
     def usage_event(self, data: bytes) -> bytes:

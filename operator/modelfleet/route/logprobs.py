@@ -63,14 +63,18 @@ def tokens(choice: Mapping[str, Any]) -> list[Token]:
     told = choice.get("logprobs")
     if not isinstance(told, dict):
         return []
-    if isinstance(told.get("content"), list):
-        pairs = [(one.get("token"), one.get("logprob")) for one in told["content"] if isinstance(one, dict)]
-    else:
-        pairs = list(zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False))
     # By type and not isinstance: a bool is no number here, and this runs for every token of an answer.
+    if isinstance(content := told.get("content"), list):
+        return [
+            Token(text, logprob)
+            for one in content
+            if type(one) is dict
+            and type(text := one.get("token")) is str
+            and (type(logprob := one.get("logprob")) is float or type(logprob) is int)
+        ]
     return [
         Token(text, logprob)
-        for text, logprob in pairs
+        for text, logprob in zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
         if type(text) is str and (type(logprob) is float or type(logprob) is int)
     ]
 

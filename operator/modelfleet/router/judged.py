@@ -194,7 +194,8 @@ class JudgedExchange(Exchange):
             self._fail_open(body)
             return
         keep = self._trial is None or self._keeps_logprobs
-        super()._send_whole(self._journey.whole(body, keep_logprobs=keep), used)
+        fields = None if self._trial is None else self._trial.draft.fields
+        super()._send_whole(self._journey.whole(body, keep_logprobs=keep, fields=fields), used)
 
     def _open(self, *, length: int | None) -> None:
         self._journey.attempts = self._count
