@@ -437,6 +437,15 @@ async def test_client_that_leaves_during_the_hold_stops_the_engine():
         await until(lambda: _stats(rig, 0).in_flight == 0)
 
 
+async def test_what_follows_the_end_is_passed_as_it_is():
+    async with two([stream(*SURE, DONE, b": bye\n\n")], [stream(*BIG, DONE)]) as (rig, _, _):
+        answer = await rig.ask(post(stream=True))
+
+        assert answer.complete
+        assert answer.body.count(b": modelfleet ") == 1
+        assert answer.body.endswith(DONE + b": bye\n\n")
+
+
 # Observing.
 
 

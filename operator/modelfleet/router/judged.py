@@ -164,7 +164,7 @@ class JudgedExchange(Exchange):
     def _send(self, out: bytes, scan: EventScan) -> None:
         if not self._committed:
             out = self._commit() + out
-        if scan.done and out:
+        if scan.done and b"[DONE]" in out:
             out = self._closed(out, scan.withheld, self._step)
         if out:
             self._client.write(out)
