@@ -169,7 +169,11 @@ def litellm(site: Site, port: int) -> Plan:
     config = site.folder / "litellm.json"
     config.write_text(json.dumps({"model_list": models}))
     where = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    quiet = {
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys, as with the others
+    }
     return Plan([str(program), "--config", str(config), *where], quiet)
 
 
@@ -236,7 +240,7 @@ def running(name: str, plan: Plan, port: int, folder: Path) -> Iterator[Target]:
         until = time.monotonic() + START_S_MAX
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > until:
-                raise peers.Absent(f"{name} does not answer: {log.read_text()[-300:]}")
+                raise peers.Absent(f"{name} does not answer: {' '.join(log.read_text().split())[-200:]}")
             time.sleep(0.2)
         yield Target(name, port, process.pid)
 
