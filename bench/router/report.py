@@ -38,7 +38,7 @@ def figures(seen: Seen) -> list[Figure]:
         *_singles(seen),
         *_noise(seen),
     ]
-    why = "measured with real engines, not with this stand-in"
+    why = "needs real engines, not this stand-in; see docs/benchmarks.md"
     found += [
         missing(f"logprob_cost_percent_{engine}", "% fewer tokens/s", "", why)
         for engine in ("llamacpp", "vllm")
