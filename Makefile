@@ -14,6 +14,7 @@ $(VENV)/.ready: requirements/dev.txt
 	@echo "==> Python environment in $(VENV) (about 1 min the first time)"
 	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@test -x $(PY) || python3 -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(VENV); }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null  # an environment that uv made has none
 	@$(PY) -m pip install -q --disable-pip-version-check 'uv>=0.9'
 	@$(PY) -m uv pip sync -q --python $(PY) requirements/dev.txt
 	@touch $@
@@ -57,6 +58,7 @@ lock: venv ## resolve the requirements again
 -include e2e/cluster/cluster.mk
 -include tests/vllm/vllm.mk
 -include e2e/demo/demo.mk
+-include bench/bench.mk
 
 assets: venv ## build what the tests need (kube binaries, images) where it is missing
 	$(PY) -m e2e.cluster build all

@@ -32,7 +32,7 @@ class FakeCluster:
         self.objects[key_of(stored)] = stored
         return copy.deepcopy(stored)
 
-    async def get(self, key: Key) -> Any:
+    async def get(self, key: Key, *, cached: bool = False) -> Any:
         return copy.deepcopy(self.objects.get(key))
 
     async def list(self, kind: str, *, namespace: str | None = None) -> tuple[Sequence[Any], int]:

@@ -43,7 +43,7 @@ def _make(tag: str) -> None:
     try:
         _run(
             "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root),
-            mirrors.debian(),
+            *mirrors.debian(),
         )  # fmt: skip
         tarball = folder / "base.tar"
         excluded = [f"--exclude=./{path}" for path in LEFT_OUT]

@@ -13,7 +13,6 @@ from pathlib import Path
 PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 APT_SOURCES = "/etc/apt/sources.list.d/debian.sources"
 APT_LIST = "/etc/apt/sources.list"
-DEBIAN = "http://deb.debian.org/debian"
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 CA_IN_BUILD = "/run/secrets/ca"
 # Settings that name a place on this machine, which a build cannot see.
@@ -40,16 +39,16 @@ def authorities(environ: Mapping[str, str] = os.environ) -> Path:
     return SYSTEM_CA
 
 
-def debian() -> str:
-    """The mirror that apt uses for Debian itself; the public one if apt names none."""
+def debian() -> tuple[str, ...]:
+    """The mirror that apt uses for Debian itself, as the last argument of debootstrap, which has a default."""
     for file, pattern in (
         (APT_SOURCES, r"^URIs:\s*(\S+)"),
         (APT_LIST, r"^deb\s+(?:\[[^]]*\]\s+)?(\S*/debian/?)\s"),
     ):
         path = Path(file)
         if path.is_file() and (match := re.search(pattern, path.read_text(), re.MULTILINE)):
-            return match[1]
-    return DEBIAN
+            return (match[1],)
+    return ()
 
 
 def _pip_files() -> dict[str, str]:

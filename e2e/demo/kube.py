@@ -54,6 +54,16 @@ class Kube:
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         return self.run("kubectl", *args, stdin=stdin)
 
+    def send(self, file: Path, *args: str, limit_s: float) -> None:
+        """kubectl with `file` as its standard input."""
+        argv = [self.program("kubectl"), *args]
+        with file.open("rb") as content:
+            done = subprocess.run(
+                argv, stdin=content, env=self.environment, capture_output=True, timeout=limit_s, check=False
+            )
+        if done.returncode != 0:
+            raise CommandFailed(f"{' '.join(args)}: {done.stderr.decode().strip()}")
+
     def popen(self, *args: str, interactive: bool = False) -> subprocess.Popen[str]:
         """kubectl in the background; its standard output is a pipe."""
         return subprocess.Popen(

@@ -13,7 +13,8 @@ SMALL, MEDIUM, FRONTIER, CASCADE = "smollm2-135m", "gemma3-270m", "frontier", "c
 STEPS = ("small", "medium", "frontier")
 CALM_CONCURRENCY = 1
 BUSY_CONCURRENCY = 14
-STEADY_CONCURRENCY = 3
+STEADY_CONCURRENCY = 4
+PLAIN_CONCURRENCY = 8
 KILLS_MAX = 3
 READY_LIMIT_S = 240.0
 SCALE_LIMIT_S = 150.0
@@ -144,13 +145,15 @@ def lose_medium_gracefully(stage: Stage) -> None:
 
 def lose_medium_hard(stage: Stage) -> None:
     """All pods of the medium tier are killed while they work on plain requests."""
+    # Enough to keep the small tier above one replica, so that the last scene has something to take away.
+    stage.load.set(concurrency=PLAIN_CONCURRENCY)
     for traffic in stage.traffic:
         traffic.set(streams=0)
     # What a stream has sent cannot be taken back, so nobody can save one from a kill.
     stage.wait(
         "no stream is left at the medium tier",
         lambda: not stage.streams_at("medium"),
-        limit_s=WEIGHTS_LIMIT_S,
+        limit_s=RESTORED_LIMIT_S,
     )
     before = stage.total("retried")
     for attempt in range(KILLS_MAX):
@@ -206,6 +209,7 @@ def failures(stage: Stage) -> list[object]:
 
 def scale_down(stage: Stage) -> None:
     """Nobody asks any more: the small tier goes back to one replica."""
+    stage.voice.say(f"the small tier has {ready(stage)} ready replicas when the last request is sent")
     for traffic in stage.traffic:
         traffic.set(concurrency=0)
     stage.wait(

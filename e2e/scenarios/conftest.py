@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Generator, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -13,27 +14,50 @@ from e2e.scenarios.world import World
 
 HERE = install.HERE.parent / "scenarios"
 POD_LIMIT_S = 180.0
+SignalPod = Callable[[str, str], None]
+_SIGNAL = 'for p in /proc/[0-9]*; do if grep -qs "$1" "$p/cgroup"; then kill -s "$2" "${p#/proc/}"; fi; done'
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark ours; pytest hands over the items of all folders."""
     for item in items:
-        item.add_marker(pytest.mark.cluster)
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")
-def kube() -> Iterator[Kube]:
+def target() -> Iterator[choose.Target]:
+    """The chosen cluster."""
+    with choose.cluster(kwok=True) as chosen:
+        yield chosen
+
+
+@pytest.fixture(scope="session")
+def kube(target: choose.Target) -> Kube:
     """The chosen cluster with the operator, the hub and the clients' pod running in it."""
-    with choose.cluster(kwok=True) as target:
-        path = f"{target.assets}{os.pathsep}{os.environ.get('PATH', '')}"
-        kube = Kube({**os.environ, "KUBECONFIG": str(target.kubeconfig), "PATH": path})
-        install.namespaces(kube)
-        install.outside(kube)
-        install.operator(kube, HERE / "values.yaml")
-        waited_for = (("outside", "hub"), ("monitoring", "prometheus"), (install.SYSTEM, install.RELEASE))
-        install.wait_for_deployments(kube, *waited_for, limit_s=POD_LIMIT_S)
-        kube.kubectl("wait", "-n", "clients", "pod/load", "--for=condition=Ready", "--timeout=120s")
-        yield kube
+    path = f"{target.assets}{os.pathsep}{os.environ.get('PATH', '')}"
+    kube = Kube({**os.environ, "KUBECONFIG": str(target.kubeconfig), "PATH": path})
+    install.namespaces(kube)
+    install.outside(kube, built=target.built is not None)
+    install.operator(kube, HERE / "values.yaml")
+    waited_for = (("outside", "hub"), ("monitoring", "prometheus"), (install.SYSTEM, install.RELEASE))
+    install.wait_for_deployments(kube, *waited_for, limit_s=POD_LIMIT_S)
+    kube.kubectl("wait", "-n", "clients", "pod/load", "--for=condition=Ready", "--timeout=120s")
+    return kube
+
+
+@pytest.fixture
+def signal_pod(target: choose.Target) -> SignalPod:
+    """Sends a signal to every process of a pod: `signal_pod(uid, "STOP")`.  Only where the node is ours."""
+    built = target.built
+    if built is None:
+        pytest.skip("the processes of this cluster's nodes are out of reach")
+
+    def send(uid: str, signal: str) -> None:
+        subprocess.run(built.command("sh", "-c", _SIGNAL, "sh", uid, signal), check=True)
+
+    return send
 
 
 @pytest.fixture

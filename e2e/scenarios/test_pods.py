@@ -2,15 +2,11 @@
 
 import json
 
-import pytest
-
 from e2e.cluster import models
-from e2e.demo.install import REPOSITORIES
+from e2e.demo.install import PRIVATE_REPOSITORY, PRIVATE_TOKEN, REPOSITORIES, SMALL_REPOSITORY
 from e2e.demo.kube import Kube
-from e2e.scenarios.world import REPOSITORY, World
+from e2e.scenarios.world import World
 
-TOKEN = "hf-secret"  # noqa: S105  # of the stand-in
-PRIVATE = "private/smollm2"
 KWOK_GPUS = 16
 
 
@@ -21,15 +17,17 @@ def test_smallest_objects_serve(world: World) -> None:
     world.wait_ready("cascade", "chat")
 
     assert world.ask("chat")["status"] == 200
-    assert world.get("modeltier", "7b")["status"]["model"]["revision"] == REPOSITORIES[REPOSITORY]["sha"]
+    assert (
+        world.get("modeltier", "7b")["status"]["model"]["revision"] == REPOSITORIES[SMALL_REPOSITORY]["sha"]
+    )
 
 
 def test_private_model_needs_its_token(world: World) -> None:
-    source = {"uri": f"hf://{PRIVATE}", "file": models.SMALL}
+    source = {"uri": f"hf://{PRIVATE_REPOSITORY}", "file": models.SMALL}
     world.tier("small", model={**source, "credentialsSecretRef": {"name": "hub", "key": "token"}})
     world.wait_condition("modeltier", "small", "Ready", "False", "SecretNotFound", says="hub")
 
-    world.kubectl("create", "secret", "generic", "hub", f"--from-literal=token={TOKEN}")
+    world.kubectl("create", "secret", "generic", "hub", f"--from-literal=token={PRIVATE_TOKEN}")
 
     world.wait_ready("modeltier", "small")
 
@@ -79,13 +77,3 @@ def test_suspend_and_resume(world: World) -> None:
         "patch", "modeltier", "small", "--type=merge", "-p", json.dumps({"spec": {"suspend": False}})
     )
     world.wait_ready("modeltier", "small")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def private_repository(kube: Kube) -> None:
-    """The hub serves one more repository, to those with a token only."""
-    content = {**REPOSITORIES, PRIVATE: {**REPOSITORIES[REPOSITORY], "token": TOKEN}}
-    patch = json.dumps({"data": {"hub.json": json.dumps(content)}})
-    kube.kubectl("patch", "configmap", "standins", "-n", "outside", "-p", patch)
-    kube.kubectl("rollout", "restart", "deployment/hub", "-n", "outside")
-    kube.kubectl("rollout", "status", "deployment/hub", "-n", "outside", "--timeout=60s")

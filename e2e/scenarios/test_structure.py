@@ -1,6 +1,7 @@
 """The operator keeps objects as they should be, whoever else touches them and whoever of its pods dies."""
 
 import json
+from collections.abc import Callable
 
 from e2e.demo import install
 from e2e.demo.fleet import condition
@@ -44,6 +45,24 @@ def test_foreign_object_is_left_alone(world: World) -> None:
 
     world.wait_condition("modeltier", "small", "Ready", "False", "NameConflict", says=child)
     assert world.get("service", child)["spec"]["ports"][0]["port"] == 1
+
+
+def test_frozen_leader_is_replaced_and_leaves(
+    world: World, kube: Kube, signal_pod: Callable[[str, str], None]
+) -> None:
+    frozen = _leading(world, kube)
+    uid = kube.get("pod", frozen, namespace=install.SYSTEM)["metadata"]["uid"]
+
+    signal_pod(uid, "STOP")
+    try:
+        what = "another operator leads"
+        seconds_until(lambda: leader(kube) not in ("", frozen), what=what, limit_s=TAKEOVER_KILLED_LIMIT_S)
+    finally:
+        signal_pod(uid, "CONT")
+
+    world.wait("the old leader has left its process", lambda: _restarts(kube, frozen) > 0)
+    assert leader(kube) != frozen
+    _still_works(world)
 
 
 def test_killed_leader_is_replaced(world: World, kube: Kube) -> None:
@@ -123,6 +142,11 @@ def test_paused_is_left_alone(world: World) -> None:
         "the label is ours again",
         lambda: world.get("service", child)["metadata"]["labels"][names.LABEL_COMPONENT] == "engine",
     )
+
+
+def _restarts(kube: Kube, pod: str) -> int:
+    (status,) = kube.get("pod", pod, namespace=install.SYSTEM)["status"]["containerStatuses"]
+    return int(status["restartCount"])
 
 
 def _leading(world: World, kube: Kube) -> str:

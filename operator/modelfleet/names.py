@@ -31,7 +31,6 @@ PORT_HTTP = "http"
 PORT_METRICS = "metrics"
 ROUTER_PORT = 8080
 ROUTER_METRICS_PORT = 9090
-OPERATOR_PORT = 8080  # /healthz, /readyz and /metrics of the operator
 ENGINE_PORT = 8000
 SERVICE_PORT = 80
 

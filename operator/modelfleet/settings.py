@@ -30,8 +30,11 @@ class Settings(BaseSettings):
         default=True, description="Off only where one process runs by construction."
     )
     lease_name: str = Field(default="modelfleet-operator", description="Lease that the leader holds.")
-    host: str = Field(default="0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104  a pod's probes come from outside
-    port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    # Not HOST and PORT: for a Service called modelfleet, Kubernetes sets MODELFLEET_PORT itself.
+    listen_host: str = Field(default="0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104  a pod's probes come from outside
+    listen_port: int = Field(
+        default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics."
+    )
     workers: int = Field(default=8, ge=1, le=64, description="Objects that are reconciled at the same time.")
     resync_s: float = Field(
         default=300.0, gt=0, description="Every object is listed and looked at this often."

@@ -35,6 +35,23 @@ async def test_commit(answer: httpx.Response, want: str | None):
     assert asked == ["https://hub.example/api/models/o/r/revision/main"]
 
 
+async def test_a_revision_with_a_slash_is_one_part_of_the_path():
+    asked: list[str] = []
+
+    await hub(httpx.Response(404), asked).commit("o/r", "refs/pr/1", endpoint="https://h", timeout_s=5)
+
+    assert asked == ["https://h/api/models/o/r/revision/refs%2Fpr%2F1"]
+
+
+async def test_an_address_that_is_none_is_a_hub_that_does_not_answer():
+    asking = ModelHub()
+
+    for endpoint in ("http://h:port", "no address", "ftp://h"):
+        with pytest.raises(NotYet):
+            await asking.commit("o/r", "main", endpoint=endpoint, timeout_s=5)
+    await asking.close()
+
+
 async def test_a_silent_hub_is_asked_again_later():
     asking = hub(httpx.ConnectTimeout("no"))
 

@@ -109,7 +109,10 @@ def item(name: str, data: str, version: str) -> dict[str, Any]:
 
 def listed(*items: dict[str, Any], version: str = "10", following: str = "") -> bytes:
     meta = {"resourceVersion": version, **({"continue": following} if following else {})}
-    body = orjson.dumps({"metadata": meta, "items": list(items)})
+    return answer(orjson.dumps({"metadata": meta, "items": list(items)}))
+
+
+def answer(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -119,6 +122,7 @@ def event(kind: str, obj: dict[str, Any]) -> bytes:
 
 WATCHING = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
 ERROR_410 = event("ERROR", {"code": 410, "reason": "Expired", "metadata": {}})
+ERROR_504 = event("ERROR", {"code": 504, "reason": "Timeout", "metadata": {}})
 FAILED = b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n"
 GONE = b"HTTP/1.1 410 X\r\ncontent-length: 0\r\n\r\n"
@@ -185,6 +189,31 @@ STORIES: dict[str, tuple[list[bytes], dict[str, Any], str]] = {
         {"a": "1"},
         "10",
     ),
+    "survives lists of another shape": (
+        [
+            answer(b"[]"),
+            answer(b"null"),
+            answer(b'{"metadata":null}'),
+            answer(b'{"metadata":{},"items":[1]}'),
+            listed(A1),
+        ],
+        {"a": "1"},
+        "10",
+    ),
+    "survives events of another shape": (
+        [
+            listed(A1),
+            *(WATCHING + line + b"\n" for line in (b"[]", b"null", b'{"type":"ADDED","object":null}')),
+        ],
+        {"a": "1"},
+        "10",
+    ),
+    # Such as a version that a restored server has yet to reach.
+    "lists again when the version does not work": (
+        [listed(A1), *[WATCHING + ERROR_504] * 3, listed(B1, version="5")],
+        {"b": "1"},
+        "5",
+    ),
     "survives half a line": ([listed(A1), WATCHING + event("MODIFIED", A2)[:20]], {"a": "1"}, "10"),
     "survives an event without sense": ([listed(A1), WATCHING + b'{"type":"MODIFIED"}\n'], {"a": "1"}, "10"),
 }
@@ -203,6 +232,18 @@ async def test_follows_a_server_that(answers: list[bytes], want: dict[str, Any],
         assert seen.now == want
         assert all("labelSelector=l" in path for path in script.paths)
         assert set(script.tokens) == {"t"}
+
+
+async def test_outage_of_days_is_outlived():
+    seen = Seen()
+    async with scripted(listed(A1)) as (_, server):
+        closed = ApiServer(url="http://127.0.0.1:1")
+        watch = Watch(closed, Resource("/x"), seen, backoff_s_max=0.01, _failures=10_000)
+        task = asyncio.create_task(watch.run())
+        await until(lambda: watch._failures > 10_002)
+        watch.server = server
+        await until(lambda: seen.now == {"a": "1"})
+        task.cancel()
 
 
 async def test_silent_connection_is_left():

@@ -258,6 +258,7 @@ async def test_tls_with_an_authority_and_a_client_certificate_of_ones_own(tmp_pa
         prometheus.kill()
 
 
+SERIES = '{"metric": {"fleet_namespace": "a", "model_tier": "b"}, "value": [1, "+Inf"]}'
 ANSWERS = {
     "an error": (500, "no"),
     "a page of HTML": (200, "<html>sign in</html>"),
@@ -267,6 +268,7 @@ ANSWERS = {
         '{"data": {"result": [{"metric": {"fleet_namespace": "a", "model_tier": "b"}}]}}',
     ),
     "a list where an object belongs": (200, "[]"),
+    "routers without end": (200, f'{{"data": {{"result": [{SERIES}]}}}}'),
 }
 
 
@@ -274,6 +276,14 @@ ANSWERS = {
 async def test_a_wrong_answer_is_an_error_never_an_empty_load(status: int, text: str):
     with Page(lambda _: text, status=status) as page:
         metrics = metrics_of(f"http://127.0.0.1:{page.port}")
+        with pytest.raises(MetricsError):
+            await metrics.load({95})
+        metrics.close()
+
+
+async def test_an_address_that_is_none_is_an_error_of_the_metrics():
+    for url in ("http://[bad", "prometheus:9090", "no address", "http://127.0.0.1:99999"):
+        metrics = metrics_of(url)
         with pytest.raises(MetricsError):
             await metrics.load({95})
         metrics.close()

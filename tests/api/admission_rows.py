@@ -133,6 +133,7 @@ ACCEPTED_TIERS = {
     "http to a Service of the same namespace": changed(EXTERNAL, "external.baseURL", "http://gpt/v1"),
     "http to localhost": changed(EXTERNAL, "external.baseURL", "http://localhost:8080/v1"),
     "http to a private address": changed(EXTERNAL, "external.baseURL", "http://10.1.2.3:8080/v1"),
+    "the last port": changed(EXTERNAL, "external.baseURL", "https://api-1.x.com.:65535/a/v1"),
     "https to an address": changed(EXTERNAL, "external.baseURL", "https://[2001:db8::1]:8443/v1"),
 }
 
@@ -174,6 +175,23 @@ REJECTED_TIERS = {
         "names its model in external.model",
     ),
     "nodes for an external API": (EXTERNAL | {"nodePool": {"name": "cpu"}}, "an external tier has no pods"),
+    "pods of an external API replaced": (
+        EXTERNAL | {"rollout": {"drainTimeout": "5m"}},
+        "an external tier has no pods",
+    ),
+    "a port that is none": (
+        changed(EXTERNAL, "external.baseURL", "https://x.com:99999/v1"),
+        "must be http(s)://host",
+    ),
+    "port zero": (changed(EXTERNAL, "external.baseURL", "https://x.com:0/v1"), "must be http(s)://host"),
+    "a host with a hole": (
+        changed(EXTERNAL, "external.baseURL", "https://x..com/v1"),
+        "must be http(s)://host",
+    ),
+    "a host that is a dash": (
+        changed(EXTERNAL, "external.baseURL", "https://-/v1"),
+        "must be http(s)://host",
+    ),
     "replicas of an external API": (EXTERNAL | {"replicas": 2}, "an external tier has no pods"),
     "unknown scheme": (
         changed(VLLM, "model.uri", "s3://b/m"),
@@ -201,6 +219,21 @@ REJECTED_TIERS = {
     ),
     "vLLM with a file": (changed(VLLM, "model.file", "x.gguf"), "model.file is for llamaCpp"),
     "the file named twice": (changed(LLAMA, "model.file", "x.gguf"), "uri already names the GGUF file"),
+    "a revision in the repository": (
+        changed(VLLM, "model.uri", "hf://a/b@main"),
+        "a commit goes into revision",
+    ),
+    "a file in the repository": (changed(LLAMA, "model.uri", "hf://a/b/m.gguf"), "a file into file"),
+    "a line break in a claim's path": (
+        changed(VLLM, "model.uri", "pvc://c/a\nb"),
+        "must be hf://owner/repository",
+    ),
+    "a line break in a file": (changed(LLAMA, "model.file", "a\nb.gguf"), "without wildcards"),
+    "files by a wildcard": (changed(LLAMA, "model.file", "*.gguf"), "without wildcards"),
+    "a revision out of the repository": (
+        changed(VLLM, "model.revision", "a/../../b"),
+        "must not hold .. in it",
+    ),
     "a revision of a claim": (
         changed(LLAMA, "model.revision", "v2"),
         "are for hf:// sources: leave them out",
@@ -313,7 +346,7 @@ VLLM_SPELLINGS = (
     "--max-model-len=1", "--max_model_len", "--max-model", "--max-num-seqs", "--max-num-se=1", "--tensor-parallel-size",
     "--tensor_parallel_size=2", "--tensor-parallel", "--tensor_par=2", "-tp", "-tp=2", "--config", "--config=x.yaml",
     "--api-key", "--api_key=x", "--shutdown-timeout", "--revision=main", "--uds", "--root-path=/x", "--ssl-keyfile",
-    "--headless", "--grpc", "--port 8001",
+    "--headless", "--grpc", "--port 8001", "--model.x=1", "--config.port=1",
 )  # fmt: skip
 LLAMA_CPP_SPELLINGS = (
     "-m", "--model", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "--hf_repo", "-hff", "--hf-file", "-a", "--alias",

@@ -85,6 +85,8 @@ def broken(path: str, value: Any) -> dict[str, Any]:
 
 
 BROKEN = {
+    "a list": ([], "no object"),
+    "nothing": (None, "no object"),
     "another format": (broken("formatVersion", 2), "formatVersion 2, this router reads 1"),
     "no format": (broken("formatVersion", MISSING), "formatVersion None"),
     "no cascades": (broken("cascades", MISSING), "broken"),

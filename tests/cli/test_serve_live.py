@@ -83,8 +83,8 @@ class Operator:
         self.port = free_ports(1)[0]
         self.identity = f"op-{uuid.uuid4().hex[:6]}"
         settings = {
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
+            "LISTEN_HOST": "127.0.0.1",
+            "LISTEN_PORT": str(self.port),
             "IDENTITY": self.identity,
             "NAMESPACE": SYSTEM,
             **environment,
@@ -290,7 +290,7 @@ def test_deleting_with_the_operator_down_leaves_nothing(cluster: Cluster, start:
 def test_an_operator_killed_half_way_is_continued(cluster: Cluster, start: Callable[..., Operator]):
     operator = start(LEADER_ELECTION="false")
     cluster.apply(*(tier(f"t-{number}") for number in range(20)))
-    until(lambda: cluster.children())
+    until(cluster.children)
     operator.stop(signal.SIGKILL)
 
     start(LEADER_ELECTION="false")

@@ -104,6 +104,17 @@ async def test_a_restarted_loop_holds_for_the_whole_window(fleet: Fleet):
     assert seen[-1] == 1
 
 
+async def test_a_fault_at_one_object_leaves_the_others_their_decisions(fleet: Fleet):
+    await fleet.tick()
+    fleet.told.faulty = {"chat"}
+    fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    fleet.in_flight(11.0)
+    await fleet.tick()
+
+    assert fleet.weights() == {"s": 0, "m": 1000}
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+
+
 async def test_an_outage_of_metrics_holds_and_says_so(fleet: Fleet):
     fleet.in_flight(11.0)
     await fleet.tick()

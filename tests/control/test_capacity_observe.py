@@ -191,6 +191,26 @@ def test_wanted_replicas(status: Manifest, deployment: Manifest | None, want: in
     assert wanted_replicas(ModelTier.model_validate(known), deployment) == want
 
 
+SENSELESS = {
+    "a number for TTFT": {"type": "TTFT", "target": 500},
+    "zero for TTFT": {"type": "TTFT", "target": "0s"},
+    "a duration for Queue": {"type": "Queue", "target": "5s"},
+    "no number at all": {"type": "Concurrency", "target": "nan"},
+    "zero for Queue": {"type": "Queue", "target": 0},
+}
+
+
+@pytest.mark.parametrize("metric", SENSELESS.values(), ids=SENSELESS)
+def test_target_without_sense_is_a_metric_without_numbers(metric: Manifest):
+    # An older CRD may have let it in; one such object must not end the decisions about all others.
+    scaling = {"maxReplicas": 2, "metrics": [{"name": "m", **metric}]}
+    seen = replace(observed(WHOLE), tiers={SMALL: tier(scaling=scaling)})
+    fleet = snapshot(seen, view(*ROUTERS, ENGINE), Memory())
+
+    assert fleet.tiers[SMALL].targets[0].reading == Missing()
+    assert fleet.cascades[Name("team", "chat")].steps[0].queue_target > 0
+
+
 def test_steps_carry_permille_and_readiness():
     snap = snapshot(observed(WHOLE), view(*ROUTERS, ENGINE), Memory()).cascades[Name("team", "chat")]
     small, medium = snap.steps

@@ -11,4 +11,4 @@ def test_a_write_of_ours_is_in_the_view_at_once_and_told():
 
     assert world.ctx.view.get(Key("ModelTier", NAMESPACE, "small"))
     assert len(told) == 1
-    assert world.ctx.view.overdue(), "the watch owes us what we wrote"
+    assert world.ctx.view.overdue(since_s=world.clock.time_s), "the watch owes us what we wrote"

@@ -67,14 +67,14 @@ async def test_an_event_changes_the_view_and_names_keys():
     handlers.register(registry, view, keys.append, news.append)
     [handler, *_] = registry._watching.get_all_handlers()
 
-    handler.fn(event={"type": "ADDED", "object": tier_object()})
-    handler.fn(event={"type": "MODIFIED", "object": tier_object()})
+    await handler.fn(event={"type": "ADDED", "object": tier_object()})
+    await handler.fn(event={"type": "MODIFIED", "object": tier_object()})
     assert keys == [TIER]
     assert len(news) == 1
 
     gone = tier_object()
     gone["metadata"]["resourceVersion"] = "101"
-    handler.fn(event={"type": "DELETED", "object": gone})
+    await handler.fn(event={"type": "DELETED", "object": gone})
     assert keys == [TIER, TIER]
     assert view.get(TIER) is None
 

@@ -65,7 +65,8 @@ def test_what_the_watch_owes_is_counted_until_it_comes(view: MemoryView):
     view.listed("ModelTier", [at(13)], at_version=13, now_s=105.0)
 
     assert view.overdue_s(130.0) == 30.0
-    assert view.overdue() == [KEY]
+    assert view.overdue(since_s=100.0) == [KEY]
+    assert view.overdue(since_s=99.0) == []
 
     view.watched(at(13))
     assert view.overdue_s(130.0) == 0.0
@@ -75,7 +76,16 @@ def test_a_deleted_object_is_owed_no_more(view: MemoryView):
     view.written(at(12), now_s=100.0)
     view.watched(at(14), deleted=True)
 
-    assert view.overdue() == []
+    assert view.overdue(since_s=1000.0) == []
+
+
+def test_what_came_and_went_unseen_is_forgotten(view: MemoryView):
+    view.written(at(12), now_s=100.0)
+
+    view.forget(KEY)
+
+    assert view.get(KEY) is None
+    assert view.overdue_s(1000.0) == 0.0
 
 
 def test_lists_are_filtered_and_sorted(view: MemoryView):
@@ -90,6 +100,22 @@ def test_lists_are_filtered_and_sorted(view: MemoryView):
     assert view.list("Pod", labels={"modelfleet.dev/tier": "small-tier"})
     assert not view.list("Pod", labels={"modelfleet.dev/tier": "other"})
     assert view.count("ModelTier") == 2
+
+
+def test_an_object_is_found_by_the_labels_it_has_now(view: MemoryView):
+    pod = pod_object()
+    view.watched(pod)
+    moved = {
+        **pod,
+        "metadata": {**pod["metadata"], "resourceVersion": "9", "labels": {"modelfleet.dev/tier": "other"}},
+    }
+
+    view.watched(moved)
+    assert not view.list("Pod", labels={"modelfleet.dev/tier": "small-tier"})
+    assert len(view.list("Pod", labels={"modelfleet.dev/tier": "other"})) == 1
+
+    view.watched({**moved, "metadata": {**moved["metadata"], "resourceVersion": "10"}}, deleted=True)
+    assert not view.list("Pod", labels={"modelfleet.dev/tier": "other"})
 
 
 def test_a_childs_name_leads_to_its_tier():

@@ -128,7 +128,7 @@ def test_decide(snap: TierSnapshot, want: tuple[int, str]):
     assert (got.replicas, got.reason) == want
 
 
-NUMBERS = st.one_of(st.floats(0, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, -1.0]))
+NUMBERS = st.one_of(st.floats(0, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 1e308]))
 READINGS = st.one_of(
     st.builds(Sample, NUMBERS, age_s=st.floats(-10, 400), complete=st.booleans()),
     st.just(Idle()),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from modelfleet.plan.shares import observed, on_target, publish
@@ -39,3 +41,8 @@ def test_a_published_share_moves_only_when_it_is_news():
     assert publish({"small": 720, "big": 280}, shown) == {"small": 720, "big": 280}
     assert publish({"small": 700}, shown) == {"small": 700}
     assert publish({}, shown) == {}
+
+
+@pytest.mark.parametrize("count", [math.nan, math.inf, -100.0])
+def test_counts_without_sense_are_no_shares(count: float):
+    assert observed({"small": 100.0, "big": count}) == {}

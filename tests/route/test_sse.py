@@ -81,6 +81,17 @@ ROWS = {
     ),
     "an abort": ([TOKEN + TOKEN.replace(b"null", b'"abort"') + DONE], TOKEN, (1, False, "Aborted")),
     "an error": ([TOKEN, b'data: {"error":{"message":"x"}}\n\n', DONE], TOKEN, (1, False, "ErrorEvent")),
+    "an error behind its name": (
+        [TOKEN, b'event: error\ndata: {"error":{"message":"x"}}\n\n'],
+        TOKEN,
+        (1, False, "ErrorEvent"),
+    ),
+    "events with numbers": (
+        [b"id: 1\n" + TOKEN, b"id: 2\n" + DONE],
+        b"id: 1\n" + TOKEN + b"id: 2\n" + DONE,
+        (1, True, None),
+    ),
+    "a comment before an event": ([b": wait\n" + TOKEN], b": wait\n" + TOKEN, (1, False, None)),
     "an event without end": ([b"data: " + b"x" * EVENT_BYTES_MAX], b"", (0, False, "Oversized")),
 }
 

@@ -14,6 +14,8 @@ import orjson
 import pytest
 
 from modelfleet.api.route_table import RouteTable
+from modelfleet.router import app
+from modelfleet.router.app import App, Ports
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -29,9 +31,11 @@ from tests.router.rig import (
     post,
     read_answer,
     reply,
+    router,
     slices,
     tier,
     token,
+    until,
 )
 
 OPERATOR = Path(__file__).parents[2] / "operator"
@@ -148,6 +152,28 @@ async def test_serves_measures_and_leaves_without_losing_a_request():
     assert "process_resident_memory_bytes" in numbers
 
 
+async def test_house_is_kept_after_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(app, "_HOUSEKEEPING_S", 0.001)
+    asked: list[str] = []
+
+    def faulty() -> bool:
+        asked.append("again")
+        raise RuntimeError("a bug")
+
+    async with router(cascade(tier("small", weight=1000)), {}) as rig:
+        process = App(
+            rig.state,
+            refresh_secrets=faulty,
+            loop=asyncio.get_running_loop(),
+            ports=Ports("127.0.0.1", 0, 0),
+        )
+        running = asyncio.create_task(process.run([]))
+        try:
+            await until(lambda: len(asked) > 2)
+        finally:
+            running.cancel()
+
+
 async def _ask(router: Process, request: bytes) -> Answer:
     reader, writer = await asyncio.open_connection("127.0.0.1", router.http)
     writer.write(request)
@@ -184,12 +210,33 @@ async def test_nothing_of_prompts_answers_or_keys_is_told():
 @pytest.mark.parametrize("variable", ["KUBERNETES_SERVICE_HOST"])
 async def test_outside_a_cluster_it_says_what_is_missing(variable: str):
     env = {name: value for name, value in os.environ.items() if name != variable}
+    status, err = await _refused(env)
+
+    assert status == 1
+    assert err.startswith(f"modelfleet-router: {variable} is not set")
+
+
+WRONG = {
+    # What Kubernetes sets by itself for a Service of an unlucky name.
+    "MODELFLEET_LISTEN_PORT": ("tcp://10.0.0.1:80", "--port: invalid int value: 'tcp://10.0.0.1:80'"),
+    "MODELFLEET_LOG_LEVEL": ("loud", "--log-level: invalid choice: 'loud'"),
+}
+
+
+@pytest.mark.parametrize("variable", WRONG)
+async def test_setting_without_sense_is_said_in_one_line(variable: str):
+    value, said = WRONG[variable]
+    status, err = await _refused({**os.environ, variable: value})
+
+    assert status == 2
+    assert said in err.splitlines()[-1]
+
+
+async def _refused(env: dict[str, str]) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "modelfleet.cli.route"),
         stderr=asyncio.subprocess.PIPE,
         env={**env, "PYTHONPATH": str(OPERATOR)},
     )
     _, err = await process.communicate()
-
-    assert process.returncode == 1
-    assert err.decode().startswith(f"modelfleet-router: {variable} is not set")
+    return process.returncode, err.decode()

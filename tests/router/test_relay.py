@@ -9,10 +9,12 @@ import orjson
 import pytest
 
 from modelfleet.api.route_table import ExternalTarget, RouteTable
+from modelfleet.router.relay import HELD_BYTES_MAX
 from tests.router.rig import (
     DONE,
     GOOD,
     GOOD_STREAM,
+    PATIENCE_S,
     SSE_HEAD,
     Act,
     Peer,
@@ -322,6 +324,29 @@ async def test_client_that_does_not_read_holds_the_engine_back():
         writer.transport.abort()
         await until(engine.asked[0].gone.is_set)
         assert reader is not None
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_half_an_answer_never_looks_whole_to_an_old_client(streamed: bool):  # noqa: FBT001 - a row
+    # HTTP/1.0 has no chunks: an answer of unknown length ends with its connection, so only a reset tells.
+    large = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n"
+    act = raw(SSE_HEAD, chunk(token("a"))) if streamed else raw(large + b" " * (HELD_BYTES_MAX + 1))
+    async with one_tier([act]) as (rig, _):
+        reader, writer = await rig.connect()
+        writer.write(post(stream=streamed).replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+
+
+async def test_large_answer_whose_end_nobody_could_tell_is_none():
+    endless = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\n\r\n" + b" " * (HELD_BYTES_MAX + 1)
+    async with one_tier([raw(endless), reply(GOOD)], [raw(endless), reply(GOOD)]) as (rig, engines_):
+        answer = await rig.ask(post())
+
+        assert (answer.status, answer.complete) == (503, True)
+        assert rig.state.fleet.lines["chat"].steps[0].stats.attempts["Oversized"] == len(engines_)
 
 
 async def test_large_plain_answer_passes():

@@ -91,6 +91,27 @@ async def test_client_that_waits_for_a_go_ahead_gets_it():
         writer.close()
 
 
+async def test_old_client_gets_no_interim_answer():
+    async with one_tier([reply(GOOD)]) as (rig, _):
+        old = post(fields="expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+
+        assert (await rig.ask(old)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/nowhere"])
+async def test_head_is_answered_without_a_body(path: str):
+    async with one_tier([reply(GOOD)]) as (rig, _):
+        reader, writer = await rig.connect()
+        for method in ("HEAD", "GET"):
+            writer.write(f"{method} {path} HTTP/1.1\r\nhost: r\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        answer = await read_answer(reader)  # the next one begins where the head ended
+        writer.close()
+
+        assert int(head.split()[1]) == answer.status
+        assert f"content-length: {len(answer.body)}\r\n" in head
+
+
 async def test_pipelined_requests_are_answered_in_order():
     async with one_tier([reply({**GOOD, "id": number}) for number in range(8)]) as (rig, (engine,)):
         reader, writer = await rig.connect()

@@ -51,20 +51,6 @@ BROKEN = {
     "no time at all": _broken(cascades=[{**_CASCADE, "deadline_s": 0}]),
     "an unknown field": _broken(cascades=[{**_CASCADE, "surprise": 1}]),
     "one model twice": _broken(cascades=[_CASCADE, _CASCADE]),
-    "a bad URL": _broken(
-        cascades=[
-            {
-                **_CASCADE,
-                "tiers": [
-                    {
-                        **_TIER,
-                        "service": None,
-                        "external": {"base_url": "ftp://x", "api_key_file": None, "ca_file": None},
-                    }
-                ],
-            }
-        ]
-    ),
     "a header in a service's name": _broken(
         cascades=[{**_CASCADE, "tiers": [{**_TIER, "service": "a\r\nx: y"}]}]
     ),
@@ -143,6 +129,20 @@ def _shape(state: State) -> tuple[list[int], list[bool], bool]:
         list(state.metrics.keys_missing.values()),
         b"sk-" in steps[1].head,
     )
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "https://x:99999/v1", "https://[:::::]/v1", "https:///v1"])
+async def test_address_that_is_none_turns_off_its_tier_alone(url: str):
+    # One user's ModelTier must not stop the table of a whole namespace.
+    external = tier("frontier", external=ExternalTarget(url, None, None))
+    state = await _state()
+    state.endpoint_slices_changed(slices({"small-svc": [1001]}))
+    state.config_maps_changed(
+        config_map(RouteTable((cascade(tier("small", weight=1000), external),))), now_s=1.0
+    )
+
+    assert [len(step.pool.replicas) for step in state.fleet.lines["chat"].steps] == [1, 0]
+    assert state.metrics.table_errors == 0
 
 
 async def test_https_without_its_authority_is_never_tried(tmp_path: Path):

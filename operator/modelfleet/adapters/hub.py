@@ -1,5 +1,7 @@
 """Asks the model hub which commit a revision is."""
 
+from urllib.parse import quote
+
 import httpx
 
 from modelfleet.errors import NotYet
@@ -18,10 +20,11 @@ class ModelHub:
 
         Raises NotYet when the hub does not answer.
         """
-        url = f"{endpoint.rstrip('/')}/api/models/{repository}/revision/{revision}"
+        # A revision such as refs/pr/1 is one part of the path.
+        url = f"{endpoint.rstrip('/')}/api/models/{repository}/revision/{quote(revision, safe='')}"
         try:
             answer = await self._client.get(url, timeout=timeout_s)
-        except httpx.HTTPError as err:
+        except (httpx.HTTPError, httpx.InvalidURL) as err:
             raise NotYet(f"the hub at {endpoint} does not answer: {err!r}", retry_after_s=10.0) from err
         if answer.status_code != HTTP_OK:
             return None

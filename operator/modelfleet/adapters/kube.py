@@ -23,7 +23,7 @@ from modelfleet.errors import ClusterError, Conflict
 
 PAGE = 100  # objects per page of a list; a page is the most that is parsed at once
 PAGES_MAX = 1000
-CONNECTIONS = 16
+CONNECTIONS = 8
 USER_AGENT = f"modelfleet/{__version__}"  # what audit logs and rate limits know us by
 HTTP_NOT_FOUND = 404
 HTTP_CONFLICT = 409
@@ -60,15 +60,18 @@ RESOURCES: Mapping[str, Resource] = {
 
 
 class KubeCluster:
-    """A Cluster (see ports).  `async with` it; every request ends within `timeout_s`."""
+    """A Cluster (see ports).  `async with` it; every request ends within `timeout_s`, waiting for a connection included."""
 
-    def __init__(self, *, timeout_s: float) -> None:
+    def __init__(self, *, timeout_s: float, connections: int = CONNECTIONS) -> None:
         self._timeout_s = timeout_s
+        self._connections = connections
         self.api: ApiClient
 
     async def __aenter__(self) -> Self:
         configuration = Configuration()
-        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.connection_pool_maxsize = self._connections
+        # Like kopf, which looks for no proxy either; looking costs two hops through a thread per request.
+        configuration.client_session_kwargs = {"trust_env": False}
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
@@ -80,10 +83,10 @@ class KubeCluster:
     async def __aexit__(self, *_: object) -> None:
         await self.api.close()  # type: ignore[no-untyped-call]
 
-    async def get(self, key: Key) -> Manifest | None:
-        """The object as it is stored now, or None."""
+    async def get(self, key: Key, *, cached: bool = False) -> Manifest | None:
+        """The object as it is stored now, or None; `cached` may be a moment old and costs the API server little."""
         try:
-            return await self.request("GET", path(key))
+            return await self.request("GET", path(key), query={"resourceVersion": "0"} if cached else None)
         except ClusterError as err:
             if err.status == HTTP_NOT_FOUND:
                 return None

@@ -28,7 +28,10 @@ _SILENCE_S = 100.0
 _REQUEST_S = 10.0
 _BACKOFF_S_MAX = 20.0
 _BACKOFF_S_MIN = 0.2
+_DOUBLINGS_MAX = 16
 _ERROR_CHARS_MAX = 300
+# A version that never works, such as one that a restored server has yet to reach, is given up after so many attempts.
+_FAILURES_PER_VERSION = 3
 _LINE_BYTES_MAX = 8 * 1024 * 1024  # one object; etcd allows 1.5 MiB
 
 _GONE = 410
@@ -122,8 +125,11 @@ class Watch:
                         await self._watch(client)
             except Expired:
                 self._version = ""
-            except (WatchLost, httpx.HTTPError, OSError, ValueError, KeyError) as err:
+            except Exception as err:  # noqa: BLE001 - told below
+                # No answer and no fault may end a watch: without one, this process serves an old world for ever.
                 self._failures += 1
+                if self._failures >= _FAILURES_PER_VERSION:
+                    self._version = ""
                 error = f"{type(err).__name__}: {err}"[:_ERROR_CHARS_MAX]
                 _log.warning(
                     "watch lost, beginning again",
@@ -163,8 +169,8 @@ class Watch:
         async with client.stream("GET", self.resource.path, params=query, timeout=limits) as answer:
             _check(answer.status_code)
             async for line in _lines(answer):
-                self._failures = 0
                 self._take(orjson.loads(line))
+                self._failures = 0
         # Something in between may end every watch at once, and must not make us ask without pause.
         await asyncio.sleep(_pause_s(0, self.backoff_s_max))
 
@@ -212,5 +218,6 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 def _pause_s(failures: int, most_s: float) -> float:
     """Exponential, with full jitter: routers that lost the same server must not come back as one."""
-    ceiling_s = min(most_s, _BACKOFF_S_MIN * 2**failures)
+    # Beyond this the pause is at its most anyway, and after some hours the power would be no float any more.
+    ceiling_s = min(most_s, _BACKOFF_S_MIN * 2 ** min(failures, _DOUBLINGS_MAX))
     return random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311 - spreads load, keeps no secret

@@ -24,7 +24,13 @@ from modelfleet.plan.load import FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name
 
 _NAMESPACE_LABEL = "fleet_namespace"
-_MALFORMED = (KeyError, TypeError, ValueError, IndexError)  # what reading JSON of another shape raises
+_MALFORMED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+)  # what reading JSON of another shape raises
 _SLACK_S = 1.0  # how much longer than one query's timeout a whole look may take, per query
 _ERROR_CHARS_MAX = 300  # a proxy in between may answer with a whole page
 
@@ -71,13 +77,7 @@ class PrometheusMetrics:
 
     def _load(self, settings: PrometheusSettings, percentiles: frozenset[int]) -> FleetLoad:
         with _session(settings) as session:
-            client = PrometheusConnect(
-                url=(settings.url or "").rstrip("/"),
-                headers=_headers(settings),
-                session=session,
-                retry=Retry(total=0),
-                timeout=seconds(settings.timeout),
-            )
+            client = _client(settings, session)
             answers = {name: self._ask(client, name, query) for name, query in _FIXED.items()}
             quantiles = {p: self._ask(client, "ttft", queries.ttft(p)) for p in sorted(percentiles)}
         try:
@@ -103,6 +103,19 @@ _FIXED = {
     "started": queries.STARTED,
     "answered": queries.ANSWERED,
 }
+
+
+def _client(settings: PrometheusSettings, session: requests.Session) -> PrometheusConnect:
+    try:
+        return PrometheusConnect(
+            url=(settings.url or "").rstrip("/"),
+            headers=_headers(settings),
+            session=session,
+            retry=Retry(total=0),
+            timeout=seconds(settings.timeout),
+        )
+    except ValueError as err:
+        raise MetricsError(f"the address of Prometheus is none: {err}") from err
 
 
 def _session(settings: PrometheusSettings) -> requests.Session:

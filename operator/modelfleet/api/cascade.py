@@ -86,7 +86,8 @@ class CascadeTier(ApiModel):
     )
     timeout: Duration = Field(
         default="60s",
-        description="Longest wait for one attempt at this tier, from sending the request to the last byte of the answer.",
+        description="Longest wait for one attempt at this tier, from sending the request to the last byte of the answer. "
+        "Of a stream: to its first event, and from one event to the next (there, 30s at most).",
     )
 
 

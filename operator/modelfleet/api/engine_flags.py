@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from modelfleet.api.cel import Rule, literal
 
-# The flag in one list item: `--max_model_len=4096` and `--max-model-len 4096` are both --max-model-len.
-_FLAG = "self.split('=')[0].split(' ')[0].replace('_', '-')"
+# The flag in one list item: `--max_model_len=4096` and `--max-model-len 4096` are both --max-model-len.  A dot, too,
+# ends it: vLLM's parser makes `--model.a=1` a JSON value of --model.
+_FLAG = "self.split('=')[0].split(' ')[0].split('.')[0].replace('_', '-')"
 
 
 @dataclass(frozen=True, slots=True)

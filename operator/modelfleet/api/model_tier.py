@@ -5,7 +5,15 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from modelfleet.api.cel import Rule
-from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, ObjectMeta, cel_duration, list_map
+from modelfleet.api.meta import (
+    ApiModel,
+    Condition,
+    DnsLabel,
+    Duration,
+    ObjectMeta,
+    cel_duration,
+    list_map,
+)
 from modelfleet.api.scalars import IntOrString, ResourceList
 from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, VllmEngine
 
@@ -197,6 +205,13 @@ class Routing(ApiModel):
     )
 
 
+# The server fills in every default, so what nobody wrote can be told by its values only.
+_ROLLOUT_UNSET = (
+    "self.rollout.maxSurge == 1 && self.rollout.maxUnavailable == 0 "
+    "&& self.rollout.drainTimeout == '2m' && self.rollout.startupTimeout == '30m'"
+)
+
+
 class ModelTierSpec(ApiModel):
     """What the user wants of a tier."""
 
@@ -215,8 +230,9 @@ class ModelTierSpec(ApiModel):
             at=".model",
         ),
         Rule(
-            "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1)",
-            "an external tier has no pods: remove nodePool, resources, scaling and replicas",
+            "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1 "
+            f"&& {_ROLLOUT_UNSET})",
+            "an external tier has no pods: remove nodePool, resources, scaling, rollout and replicas",
         ),
         Rule(
             "!has(self.external) || !has(self.routing)",

@@ -80,8 +80,10 @@ def encode(table: RouteTable) -> dict[str, Any]:
     return {"formatVersion": FORMAT_VERSION, **asdict(table)}
 
 
-def decode(raw: Mapping[str, Any]) -> RouteTable:
+def decode(raw: Any) -> RouteTable:
     """The table in `raw`.  Raises ValueError when the format is unknown or anything is missing or of a wrong shape."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"route table is no object: {raw!r:.40}")  # noqa: TRY004 - one error for a broken table
     version = raw.get("formatVersion")
     if version != FORMAT_VERSION:
         raise ValueError(f"route table has formatVersion {version!r}, this router reads {FORMAT_VERSION}")

@@ -19,8 +19,8 @@ ModelUri = Annotated[
     str,
     Field(min_length=1, max_length=512),
     matches(
-        r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^/]+)*)$",
-        "must be hf://owner/repository or pvc://claim/path",
+        r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^/\x00-\x1f\x7f]+)*)$",
+        "must be hf://owner/repository or pvc://claim/path; a branch or a commit goes into revision, a file into file",
     ),
     Rule("!self.split('/').exists(part, part in ['.', '..'])", "must not hold . or .. as a part of the path"),
 ]
@@ -28,6 +28,7 @@ Revision = Annotated[
     str,
     Field(min_length=1, max_length=128),
     matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "must be a branch, tag or commit: letters, digits and . _ / -"),
+    Rule("!self.contains('..')", "must not hold .. in it"),
 ]
 IntOrString = int | Annotated[str, Field(max_length=32)]
 Image = Annotated[
@@ -43,6 +44,7 @@ FilePath = Annotated[
         "!self.startsWith('/') && !self.split('/').exists(part, part in ['', '.', '..'])",
         "must be a path inside the source, without a leading /, empty parts, . or ..",
     ),
+    matches(r"^[^*?\[\]\x00-\x1f\x7f]+$", "must be the name of one file, without wildcards or line breaks"),
 ]
 Quantity = Annotated[
     IntOrString,
@@ -63,11 +65,13 @@ _PRIVATE_HOST = (
     r"[a-z][a-z0-9-]*|[a-z0-9.-]+\.(svc|cluster\.local|internal)|127(\.[0-9]+){3}|10(\.[0-9]+){3}|192\.168(\.[0-9]+){2}"
     r"|172\.(1[6-9]|2[0-9]|3[01])(\.[0-9]+){2}|\[::1\]|\[f[cd][0-9a-f:]+\]"
 )
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 BaseUrl = Annotated[
     str,
     Field(min_length=8, max_length=512),
     matches(
-        r"^https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$",
+        rf"^https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9a-fA-F:.]+\])(:{_PORT})?(/[A-Za-z0-9._~-]+)*$",
         "must be http(s)://host[:port][/path] without user, query, fragment or a / at the end, "
         "such as https://api.example.com/v1",
     ),

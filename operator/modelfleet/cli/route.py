@@ -18,6 +18,7 @@ from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
 
+_LOG_LEVELS = ("debug", "info", "warning", "error")
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -106,23 +107,28 @@ def _arguments() -> argparse.Namespace:
     )
     # Not ROUTER_PORT: for a Service called modelfleet-router, Kubernetes may set MODELFLEET_ROUTER_PORT itself.
     parser.add_argument("--host", default=setting("LISTEN_HOST", "0.0.0.0"), help="address to listen on")  # noqa: S104 - a pod
-    parser.add_argument("--port", type=int, default=int(setting("LISTEN_PORT", str(names.ROUTER_PORT))))
+    # Defaults stay text here: the parser judges them as it does arguments.
+    parser.add_argument("--port", type=int, default=setting("LISTEN_PORT", str(names.ROUTER_PORT)))
     parser.add_argument(
-        "--metrics-port",
-        type=int,
-        default=int(setting("LISTEN_METRICS_PORT", str(names.ROUTER_METRICS_PORT))),
+        "--metrics-port", type=int, default=setting("LISTEN_METRICS_PORT", str(names.ROUTER_METRICS_PORT))
     )
-    parser.add_argument("--log-level", default=setting("LOG_LEVEL", "info"))
+    parser.add_argument("--log-level", type=_log_level, default=setting("LOG_LEVEL", "info"))
     parser.add_argument("--api-server", default=setting("API_SERVER", ""), help="URL, outside a cluster")
     parser.add_argument("--api-ca", default=setting("API_CA", ""), help="CA file of --api-server")
     parser.add_argument("--api-token", default=setting("API_TOKEN", ""), help="bearer token for --api-server")
     return parser.parse_args()
 
 
+def _log_level(text: str) -> str:
+    if text.lower() not in _LOG_LEVELS:
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(_LOG_LEVELS)})")
+    return text.upper()
+
+
 def _log_json(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request with its URL
 
 

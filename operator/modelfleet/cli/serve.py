@@ -40,6 +40,7 @@ from modelfleet.settings import Settings
 
 METRICS_S = 1.0
 KINDS_RETRY_S = 2.0
+SPARE_CONNECTIONS = 16  # for the capacity loop, lists and Events beside the workers
 KOPF_STOP_S = 5.0
 
 log = structlog.get_logger(__name__)
@@ -80,17 +81,22 @@ class Operator:
     async def run(self) -> int:
         """Run until told to stop (0) or until the lease is lost or a part dies (1)."""
         async with AsyncExitStack() as stack:
-            cluster = await stack.enter_async_context(KubeCluster(timeout_s=self.settings.api_timeout_s))
+            timeout_s, connections = self.settings.api_timeout_s, self.settings.workers + SPARE_CONNECTIONS
+            cluster = await stack.enter_async_context(
+                KubeCluster(timeout_s=timeout_s, connections=connections)
+            )
+            # Connections of its own: a busy queue must not keep the lease waiting.
+            for_lease = await stack.enter_async_context(KubeCluster(timeout_s=timeout_s))
             hub, reports = ModelHub(), RouterReports()
             stack.push_async_callback(hub.close)
             stack.push_async_callback(reports.close)
             self._join(cluster, hub, reports)
-            await self._probes.start(self.settings.host, self.settings.port)
+            await self._probes.start(self.settings.listen_host, self.settings.listen_port)
             stack.push_async_callback(self._probes.close)
             stack.callback(self.prometheus.close)
             self._take_signals()
             await self._kinds_served(cluster)
-            return 0 if self.stop.is_set() else await self._run(cluster)
+            return 0 if self.stop.is_set() else await self._run(for_lease)
 
     def _join(self, cluster: KubeCluster, hub: ModelHub, reports: RouterReports) -> None:
         clock = SystemClock()
@@ -127,9 +133,9 @@ class Operator:
         health = Health(self.ctx, self.queue, self.resync.synced.is_set)
         self._probes = ProbeServer(healthy=health.unhealthy, ready=health.not_ready, registry=REGISTRY)
 
-    async def _run(self, cluster: KubeCluster) -> int:
+    async def _run(self, for_lease: KubeCluster) -> int:
         leadership = Leadership(
-            cluster,
+            for_lease,
             namespace=self.settings.namespace,
             name=self.settings.lease_name,
             identity=self.settings.identity,

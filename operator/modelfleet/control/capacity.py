@@ -176,7 +176,9 @@ class CapacityLoop:
                 self._instruments.metrics_age.labels(*name).set(age_s)
 
     async def _each(self, acts: Iterable[Awaitable[None]]) -> None:
-        await asyncio.gather(*acts)
+        for err in await asyncio.gather(*acts, return_exceptions=True):
+            if isinstance(err, Exception):  # a bug met at one object must not cost the others their decisions
+                _LOG.error("decision not carried out", exc_info=err)
 
     async def _scale(self, name: Name, tier: ModelTier, fleet: FleetSnapshot, decided: Plan) -> None:
         """Write one tier's verdict.  What was not stored has not happened: the next tick decides again."""

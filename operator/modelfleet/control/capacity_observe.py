@@ -197,10 +197,21 @@ def wanted_replicas(tier: ModelTier, deployment: Manifest | None) -> int:
 
 
 def _target(tier: Name, metric: ScalingMetric, readings: _Readings) -> Target:
+    value = _target_value(metric)
+    if value is None:
+        return Target(metric.name, metric.type, math.inf, Missing())
     if metric.type == "TTFT":
-        reading = readings.ttft(tier, metric.percentile)
-        return Target(metric.name, "TTFT", seconds(str(metric.target)), reading)
-    return Target(metric.name, metric.type, float(metric.target), readings.in_flight(tier))
+        return Target(metric.name, "TTFT", value, readings.ttft(tier, metric.percentile))
+    return Target(metric.name, metric.type, value, readings.in_flight(tier))
+
+
+def _target_value(metric: ScalingMetric) -> float | None:
+    """Seconds for TTFT, else requests per replica; None for what only a CRD without our rules lets in."""
+    try:
+        value = seconds(str(metric.target)) if metric.type == "TTFT" else float(metric.target)
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _cascade(
@@ -279,7 +290,9 @@ def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[in
 def _queue_target(tier: ModelTier | None) -> float:
     scaling = tier.spec.scaling if tier else None
     metrics = scaling.metrics if scaling else []
-    return next((float(metric.target) for metric in metrics if metric.type == "Queue"), QUEUE_TARGET)
+    return next(
+        (_target_value(metric) or QUEUE_TARGET for metric in metrics if metric.type == "Queue"), QUEUE_TARGET
+    )
 
 
 def _condition(conditions: Sequence[Condition], kind: str) -> Condition | None:

@@ -11,7 +11,6 @@ from modelfleet.diff.changes import ChildId, changes, child_id
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
-
 NAME_CONFLICT = "NameConflict"
 RECHECK_S = 10.0  # how often a name that somebody else has is tried again
 
@@ -46,7 +45,7 @@ async def converge(
 async def _taken(ctx: Context, manifest: Manifest, ours: Callable[[Manifest], bool]) -> bool:
     """Whether somebody else's object has the name.  The watches only bring objects that carry our labels."""
     kind, name = child_id(manifest)
-    existing = await ctx.cluster.get(Key(kind, manifest["metadata"]["namespace"], name))
+    existing = await ctx.cluster.get(Key(kind, manifest["metadata"]["namespace"], name), cached=True)
     return existing is not None and not ours(existing)
 
 

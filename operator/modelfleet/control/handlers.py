@@ -30,6 +30,7 @@ INACTIVITY_S = 70.0
 SERVER_TIMEOUT_S = 300  # an integer: it goes into the query as it is
 CONNECT_S = 10.0
 REQUEST_S = 60.0
+PAGE = 100  # a list of a whole fleet in one piece would be the most memory the operator ever needs
 
 
 def register(
@@ -40,7 +41,8 @@ def register(
 ) -> None:
     """Attach the watch streams.  `changed` is told every object that a watch brought news of."""
 
-    def take(event: Any, **_: Any) -> None:
+    # A coroutine: kopf runs plain functions in threads, and neither the view nor the queue is made for them.
+    async def take(event: Any, **_: Any) -> None:
         item = dict(event["object"])
         if view.watched(item, deleted=event["type"] == "DELETED"):
             for key in concerned(view, item):
@@ -63,11 +65,48 @@ def watch_settings(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = CONNECT_S
     settings.networking.connect_timeout = CONNECT_S
     settings.networking.request_timeout = REQUEST_S
+    settings.watching.chunk_size = PAGE
     settings.queueing.idle_timeout = 0.5  # one task per object lives this long after its last event
     settings.persistence.finalizer = f"{names.GROUP}/unused"
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoProgress()
     for group, version, plural in CHILDREN:
         selector = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
         settings.watching.label_selectors[group, version, plural] = selector
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """kopf copies every object on every event to find what changed; nobody here asks for that."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002
+        """Nothing of the object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Nothing was stored."""
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Store nothing."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers of events have no progress to keep."""
+
+    def fetch(self, *, key: Any, body: kopf.Body) -> None:
+        """Nothing was stored."""
+
+    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Store nothing."""
+
+    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+        """There is nothing to remove."""
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: Any) -> None:
+        """Never write onto an object."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """There is nothing to remove."""
+        return essence
 
 
 def concerned(view: MemoryView, item: Manifest) -> Iterator[Key]:

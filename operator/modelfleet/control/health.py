@@ -19,9 +19,9 @@ class Health:
 
     def unhealthy(self) -> str | None:
         """Why a restart would help; None when it would not."""
-        overdue_s = self.ctx.view.overdue_s(self.ctx.clock.now_s())
-        if overdue_s > OVERDUE_LIMIT_S:
-            first = self.ctx.view.overdue()[0]
+        now_s = self.ctx.clock.now_s()
+        if self.ctx.view.overdue_s(now_s) > OVERDUE_LIMIT_S:
+            first = self.ctx.view.overdue(since_s=now_s - OVERDUE_LIMIT_S)[0]
             where = f"{first.kind} {first.namespace}/{first.name}"
             return f"the watches are silent: a change of {where} has not come for more than {OVERDUE_LIMIT_S:.0f} s"
         if self.queue.stuck_s() > STUCK_LIMIT_S:

@@ -12,8 +12,8 @@ __all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View"]
 class Cluster(Protocol):
     """Reads and writes of the API server.  Every call raises ClusterError (Conflict for 409) when it is refused."""
 
-    async def get(self, key: Key) -> Manifest | None:
-        """The object as it is stored now, or None."""
+    async def get(self, key: Key, *, cached: bool = False) -> Manifest | None:
+        """The object as it is stored now, or None; `cached` may be a moment old and costs the API server little."""
 
     async def list(self, kind: str, *, namespace: str | None = None) -> tuple[Sequence[Manifest], int]:
         """All objects of a kind that concern us, and the resourceVersion of the list."""

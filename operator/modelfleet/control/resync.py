@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from modelfleet import names
+from modelfleet.api.meta import Manifest
 from modelfleet.control.context import Context
 from modelfleet.control.handlers import concerned, everything
 from modelfleet.control.ports import Key
@@ -22,7 +24,11 @@ KINDS = (
     "Deployment",
     "Pod",
 )
+OWN_KINDS = ("ModelTier", "Cascade")
 RETRY_S = 2.0
+CLEAR_S = 5.0
+OVERDUE_S = 10.0  # well before a probe calls a watch silent
+CLEARED_AT_ONCE = 20
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +54,31 @@ class Resync:
                 continue
             self.last_s = self._ctx.clock.now_s()
             self.synced.set()
-            await asyncio.sleep(self._ctx.resync_s)
+            await self._rest()
             for key in everything(self._ctx.view):
                 self._add(key)
+
+    async def _rest(self) -> None:
+        """Wait for the next round, and clear up meanwhile what the watches will never deliver."""
+        until_s = self._ctx.clock.now_s() + self._ctx.resync_s
+        while (left_s := until_s - self._ctx.clock.now_s()) > 0:
+            await asyncio.sleep(min(CLEAR_S, left_s))
+            await self.clear()
+
+    async def clear(self) -> None:
+        """Forget what came and went unseen by the watches.  What is still there is theirs to deliver."""
+        view = self._ctx.view
+        for key in view.overdue(since_s=self._ctx.clock.now_s() - OVERDUE_S)[:CLEARED_AT_ONCE]:
+            before = view.get(key)
+            try:
+                gone = not _watched(await self._ctx.cluster.get(key))
+            except ClusterError as err:
+                log.warning("could not look for an object", name=key.name, error=str(err))
+                return
+            if gone:
+                view.forget(key)
+                for each in concerned(view, before) if before else ():
+                    self._add(each)
 
     async def once(self) -> None:
         """List everything once, and name the keys that it changed."""
@@ -64,3 +92,11 @@ class Resync:
                     item = view.get(key)
                     for each in concerned(view, item) if item else everything(view):
                         self._add(each)
+
+
+def _watched(item: Manifest | None) -> bool:
+    """Whether the watches bring this object: it is there, and a child still carries our label."""
+    if item is None:
+        return False
+    labels = item["metadata"].get("labels") or {}
+    return item["kind"] in OWN_KINDS or labels.get(names.LABEL_MANAGED_BY) == names.MANAGER

@@ -33,7 +33,7 @@ class SettingsWatch:
         """Read until cancelled."""
         while True:
             try:
-                self.take(await self._ctx.cluster.get(self._key))
+                self.take(await self._ctx.cluster.get(self._key, cached=True))
                 self.read.set()
             except ClusterError as err:
                 log.warning("the settings could not be read", name=self._key.name, error=str(err))

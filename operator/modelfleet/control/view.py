@@ -5,6 +5,7 @@ The newest resourceVersion wins.  What a write or a list has shown, and the watc
 that a watch has gone silent: `overdue_s` is what the liveness probe asks.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,10 @@ from modelfleet.control.ports import Key
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
+_Label = tuple[str, str, str]  # kind, label, value
+Labels = list[_Label]
+# Asked for in every reconcile, while a fleet may have thousands of pods.
+_INDEXED = (names.LABEL_TIER, names.LABEL_ROUTER)
 Keys = list[Key]  # a name that `list`, the method, does not hide
 
 
@@ -27,6 +32,7 @@ class MemoryView:
         self._watched: dict[Key, int] = {}  # newest resourceVersion that the watch has delivered
         self._awaited: dict[Key, tuple[int, float]] = {}  # resourceVersion the watch owes us, since when
         self._tiers: dict[tuple[str, str], str] = {}  # (namespace, child name) -> ModelTier
+        self._labelled: dict[_Label, set[tuple[str, str]]] = defaultdict(set)  # -> where such objects are
 
     def get(self, key: Key) -> Manifest | None:
         """The object as last seen, or None.  Callers must not change it."""
@@ -36,12 +42,14 @@ class MemoryView:
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] = {}
     ) -> Sequence[Manifest]:
         """Objects of a kind, sorted by namespace and name."""
-        found = (
-            (place, item)
-            for place, item in self._objects[kind].items()
-            if (namespace is None or place[0] == namespace) and _has_labels(item, labels)
-        )
-        return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+        objects = self._objects[kind]
+        indexed = [(kind, label, labels[label]) for label in _INDEXED if label in labels]
+        places = self._labelled.get(indexed[0], ()) if indexed else objects
+        return [
+            objects[place]
+            for place in sorted(places)
+            if (namespace is None or place[0] == namespace) and _has_labels(objects[place], labels)
+        ]
 
     def tier_of(self, namespace: str, child: str) -> str | None:
         """Name of the ModelTier whose children are called `child`."""
@@ -96,9 +104,15 @@ class MemoryView:
         """How long the oldest change that a watch owes us has been known, in seconds; 0 when none."""
         return max((now_s - since_s for _, since_s in self._awaited.values()), default=0.0)
 
-    def overdue(self) -> "Keys":
-        """The objects whose change no watch has delivered yet."""
-        return sorted(self._awaited)
+    def overdue(self, *, since_s: float) -> "Keys":
+        """The objects whose change was known at `since_s` already, and no watch has delivered it yet."""
+        return sorted(key for key, (_, known_s) in self._awaited.items() if known_s <= since_s)
+
+    def forget(self, key: Key) -> None:
+        """The object is gone, and no watch will say so: it came and went between two of them."""
+        self._drop(key, at_version=sys.maxsize)
+        self._watched.pop(key, None)
+        self._awaited.pop(key, None)
 
     def count(self, kind: str) -> int:
         """Objects of a kind."""
@@ -112,7 +126,9 @@ class MemoryView:
         before = self.get(key)
         if before is not None and _version(before) >= _version(item):
             return False
-        self._objects[key.kind][key.namespace, key.name] = trimmed(item)
+        place = (key.namespace, key.name)
+        self._index(key.kind, place, before, item)
+        self._objects[key.kind][place] = trimmed(item)
         if key.kind == "ModelTier":
             self._tiers[key.namespace, names.tier_child(key.name)] = key.name
         return True
@@ -122,9 +138,20 @@ class MemoryView:
         if before is None or _version(before) > at_version:
             return False  # created again since
         del self._objects[key.kind][key.namespace, key.name]
+        self._index(key.kind, (key.namespace, key.name), before, None)
         if key.kind == "ModelTier":
             self._tiers.pop((key.namespace, names.tier_child(key.name)), None)
         return True
+
+    def _index(
+        self, kind: str, place: tuple[str, str], before: Manifest | None, now: Manifest | None
+    ) -> None:
+        for label in _labels_of(kind, before):
+            self._labelled[label].discard(place)
+            if not self._labelled[label]:
+                del self._labelled[label]
+        for label in _labels_of(kind, now):
+            self._labelled[label].add(place)
 
 
 def key_of(item: Manifest) -> Key:
@@ -141,6 +168,11 @@ def trimmed(item: Manifest) -> Manifest:
     if item["kind"] == "Pod":
         kept.pop("spec", None)
     return {**kept, "metadata": meta}
+
+
+def _labels_of(kind: str, item: Manifest | None) -> "Labels":
+    own = (item["metadata"].get("labels") or {}) if item else {}
+    return [(kind, label, own[label]) for label in _INDEXED if label in own]
 
 
 def _version(item: Manifest) -> int:

@@ -1,5 +1,6 @@
 """What share of answers comes from each tier, compared with what the user wants; shown, not acted upon."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,9 @@ class OnTarget:
 
 
 def observed(counts: Mapping[str, float] | None) -> dict[str, int]:
-    """Permille by tier; nothing where too few were counted to speak of shares."""
+    """Permille by tier; nothing where too few were counted to speak of shares, or a count is none."""
+    if not all(0 <= count < math.inf for count in (counts or {}).values()):
+        return {}
     whole = {name: round(count) for name, count in (counts or {}).items()}
     return permille(whole) if sum(whole.values()) >= ANSWERS_MIN else {}
 

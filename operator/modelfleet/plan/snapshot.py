@@ -4,7 +4,6 @@ A number that is not there is never a zero: it is `Missing`, or `Idle` where its
 happened.  What must outlive a tick (past wishes, past changes) is a field here, kept by the capacity loop.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -39,17 +38,19 @@ class Missing:
 
 
 Reading = Sample | Idle | Missing
+# Requests or seconds; what is above is an error of its source, and would overflow the arithmetic.
+_VALUE_MAX = 1e12
 Source = Literal["Answers", "Silent", "Unset"]  # the metrics store
 Pause = Literal["", "Paused", "Suspended"]
 
 
 def usable(reading: Reading, *, stale_after_s: float) -> float | None:
-    """The number, when it is fresh, complete, finite and not negative; else None."""
+    """The number, when it is fresh, complete, not negative and of this world; else None."""
     if not isinstance(reading, Sample) or not reading.complete:
         return None
     if not 0 <= reading.age_s <= stale_after_s:
         return None
-    return reading.value if math.isfinite(reading.value) and reading.value >= 0 else None
+    return reading.value if 0 <= reading.value <= _VALUE_MAX else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,9 @@ class EventScan:
         )
 
     def _keep(self, event: bytes) -> bool:
-        if not event.startswith(b"data:"):
+        data = _data(event)
+        if data is None:
             return True  # comments and other fields pass
-        data = event[5:].strip()
         if data == b"[DONE]":
             self.done = True
             return True
@@ -82,6 +82,12 @@ class EventScan:
                 return self._keep_usage
         self.events += 1
         return True
+
+
+def _data(event: bytes) -> bytes | None:
+    """What an event carries, whatever fields and comments stand before it; None for nothing."""
+    found = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(found) if found else None
 
 
 def _special(data: bytes) -> bool:

@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from modelfleet.router.server import Server
@@ -87,16 +88,21 @@ class App:
         _log.info("stopped")
 
     async def _keep_house(self) -> None:
-        rounds = 0
-        while True:
+        for rounds in count(1):
             await asyncio.sleep(_HOUSEKEEPING_S)
-            rounds += 1
-            now_s = self._loop.time()
-            self._server.sweep(now_s)
-            self._insight.sweep(now_s)
-            self._state.sweep(now_s)
-            if rounds % _SECRETS_EVERY == 0 and self._refresh():
-                self._state.secrets_changed()
+            try:
+                self._round(refresh=rounds % _SECRETS_EVERY == 0)
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # A fault of ours must not leave slow clients and rotated keys unattended for ever.
+                _log.exception("housekeeping failed")
+
+    def _round(self, *, refresh: bool) -> None:
+        now_s = self._loop.time()
+        self._server.sweep(now_s)
+        self._insight.sweep(now_s)
+        self._state.sweep(now_s)
+        if refresh and self._refresh():
+            self._state.secrets_changed()
 
     async def _drain(self, listening: asyncio.AbstractServer) -> None:
         """Off the Services at once, listening a little longer, then out as the last client leaves."""

@@ -35,7 +35,9 @@ class Request:
         # Not any(): a generator costs more than the loop, and this runs for every request.
         for name, value in self.headers:
             if name == b"expect":
-                return value.lower() == b"100-continue"
+                return (
+                    self.version == "1.1" and value.lower() == b"100-continue"
+                )  # HTTP/1.0 knows no interim answers
         return False
 
 

@@ -183,8 +183,15 @@ class Exchange:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > HELD_BYTES_MAX:
-                self._passing = True  # too large to hold
-                self._client.write(self._commit())
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """The answer is too large to hold until it is complete."""
+        if self._length_known:
+            self._passing = True
+            self._client.write(self._commit())
+        else:
+            self._retry("Oversized")  # it would end with its connection, and half of it would look whole
 
     def _relay_events(self, scan: EventScan, data: bytes) -> None:
         before = scan.events

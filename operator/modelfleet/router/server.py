@@ -6,6 +6,8 @@ under way, because that is how a client that left is noticed.
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -33,6 +35,7 @@ LINGER_S = 2.0  # a refused client may still be sending; closing at once would l
 PIPELINE_MAX = 16
 WRITE_BUFFER_HIGH_BYTES = 64 * 1024
 
+_LINGER_NOT = struct.pack("ii", 1, 0)
 _NEVER_S = float("inf")
 _NEVER_BYTES = 1 << 62
 
@@ -82,7 +85,7 @@ class Client(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_alarm", "_alarm_s", "_body", "_body_bytes", "_body_bytes_max", "_chunked", "_current",
+        "_alarm", "_alarm_s", "_body", "_body_bytes", "_body_bytes_max", "_chunked", "_current", "_ends_by_close",
         "_head_bytes", "_head_done", "_headers", "_parser", "_pending_head", "_piece_bytes", "_queue",
         "_refused", "_request", "_server", "_transport", "_unsent", "_url", "expires_s", "idle_since_s",
         "patron",
@@ -96,6 +99,7 @@ class Client(asyncio.Protocol):
         self._refused = False
         self._head_done = True
         self._pending_head = b""
+        self._ends_by_close = False
         self._unsent = _NEVER_BYTES
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_s = _NEVER_S
@@ -107,7 +111,8 @@ class Client(asyncio.Protocol):
         """Say how the answer starts; it leaves with the first bytes.  `fields`: header lines, each ended by CRLF."""
         current = cast("Request", self._current)
         self._chunked = length is None and current.version == "1.1"
-        if self._server.draining or (length is None and not self._chunked):
+        self._ends_by_close = length is None and not self._chunked
+        if self._server.draining or self._ends_by_close:
             current.keep_alive = False
         self._pending_head = answer_head(status, fields, current, length=length, chunked=self._chunked)
 
@@ -134,7 +139,8 @@ class Client(asyncio.Protocol):
         if self._server.draining:
             current.keep_alive = False
         head = answer_head(status, fields, current, length=len(body), chunked=False)
-        self._transport.write(head + body)
+        # A HEAD is told the length alone.
+        self._transport.write(head if current.method == b"HEAD" else head + body)
         self._next()
 
     def reply(
@@ -174,12 +180,21 @@ class Client(asyncio.Protocol):
         self._queue.clear()
         self._refused = True
         self._leave_within(LINGER_S)
-        self._transport.close()
+        if self._ends_by_close:
+            self._reset()
+        else:
+            self._transport.close()
         if patron is not None:
             patron.client_gone()
 
     def close(self) -> None:
         self._transport.close()
+
+    def _reset(self) -> None:
+        """Where the end of the connection is the end of the answer, only a reset tells that it broke off."""
+        connection = self._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._transport.abort()
 
     def expire(self) -> None:
         """Too slow, or idle for too long."""

@@ -17,6 +17,7 @@ from modelfleet.router.relay import Exchange, Shell
 from modelfleet.router.server import Client
 from modelfleet.router.state import State
 
+_READS = frozenset({b"GET", b"HEAD"})
 _COMPLETIONS = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 
 
@@ -37,10 +38,10 @@ class Service:
             else:
                 client.refuse(refusal.wrong_method("POST"), b"allow: POST\r\n")
         elif path == b"/v1/models":
-            if request.method == b"GET":
+            if request.method in _READS:
                 client.reply(200, self._state.fleet.models)
             else:
-                client.refuse(refusal.wrong_method("GET"), b"allow: GET\r\n")
+                client.refuse(refusal.wrong_method("GET"), b"allow: GET, HEAD\r\n")
         else:
             probe(self._state, client, request)
 
@@ -72,9 +73,9 @@ class Service:
 
 def probe(state: State, client: Client, request: Request) -> None:
     """/healthz: the process turns.  /readyz: it has a table and is not on its way out."""
-    if request.path == b"/healthz" and request.method == b"GET":
+    if request.path == b"/healthz" and request.method in _READS:
         client.reply(200, b'{"status":"ok"}')
-    elif request.path == b"/readyz" and request.method == b"GET":
+    elif request.path == b"/readyz" and request.method in _READS:
         reason = state.unready_reason()
         client.reply(503 if reason else 200, b'{"status":"%b"}' % (reason or "ok").encode())
     else:
@@ -90,7 +91,7 @@ class Insight:
         self._registry = registry
 
     def on_request(self, client: Client, request: Request) -> None:
-        if request.path == b"/metrics" and request.method == b"GET":
+        if request.path == b"/metrics" and request.method in _READS:
             client.reply(200, generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST.encode())
         elif request.path == b"/debug/table" and request.method == b"GET":
             client.reply(200, debug.table(self._state, now_s=self._loop.time()))

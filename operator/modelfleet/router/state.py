@@ -183,26 +183,26 @@ class State:
         return line(route, tuple(steps))
 
     def _external(self, tier: TierRoute, external: ExternalTarget, stats: TierStats, draft: _Draft) -> Step:
-        url = urlsplit(external.base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname:
-            raise ValueError(f"tier {tier.name!r} has base_url {external.base_url!r}")
-        secure = url.scheme == "https"
+        base = _base(external.base_url)
+        if base is None:
+            # One user's mistake must not stop the table of a whole namespace.
+            _log.error("external address is none", extra={"tier": tier.model_tier})
+            return Step(route=tier, pool=self._pool(tier, [], draft), stats=stats, path_prefix=b"", head=b"")
         key = self._secrets.key(external.api_key_file) if external.api_key_file else None
         usable = True
         if external.api_key_file is not None:
             draft.keys_missing[stats.labels] = key is None
             usable = key is not None
-        tls = self._secrets.tls(external.ca_file) if secure else None
-        if secure and tls is None:
+        tls = self._secrets.tls(external.ca_file) if base.secure else None
+        if base.secure and tls is None:
             usable = False  # its own authority is not there (yet): nothing is ever sent unverified
-        port = url.port or (_HTTPS_PORT if secure else _HTTP_PORT)
-        targets = [_Target(tier.model_tier, url.hostname, port, tls)] if usable else []
+        targets = [_Target(tier.model_tier, base.host, base.port, tls)] if usable else []
         return Step(
             route=tier,
             pool=self._pool(tier, targets, draft),
             stats=stats,
-            path_prefix=url.path.rstrip("/").encode(),
-            head=_head(url.netloc.rpartition("@")[2], key),
+            path_prefix=base.path.encode(),
+            head=_head(base.netloc, key),
         )
 
     def _pool(self, tier: TierRoute, targets: Sequence[_Target], draft: _Draft) -> Pool:
@@ -222,6 +222,36 @@ class State:
             found = Replica(target.host, target.port, loop=self._loop, tls=target.tls)
         draft.replicas[target] = found
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """A base URL in its parts."""
+
+    secure: bool
+    netloc: str  # host and port as written, without a user
+    host: str
+    port: int
+    path: str  # without a / at its end
+
+
+def _base(url: str) -> _Base | None:
+    """The parts of an http(s) URL; None for anything else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return None
+    secure = parts.scheme == "https"
+    return _Base(
+        secure=secure,
+        netloc=parts.netloc.rpartition("@")[2],
+        host=parts.hostname,
+        port=port or (_HTTPS_PORT if secure else _HTTP_PORT),
+        path=parts.path.rstrip("/"),
+    )
 
 
 def _head(host: str, key: str | None) -> bytes:
