@@ -38,9 +38,9 @@ def test_log_probabilities_that_only_we_asked_for_go():
 
 
 def test_the_usage_event_is_the_sum_too():
-    event = b"data: " + orjson.dumps({"choices": [], "usage": USAGE}) + b"\n\n"
+    data = orjson.dumps({"choices": [], "usage": USAGE})
 
-    told = _journey(Spent(1, 2)).usage_event(event)
+    told = _journey(Spent(1, 2)).usage_event(data)
 
     assert told.startswith(b"data: {")
     assert told.endswith(b"}\n\n")

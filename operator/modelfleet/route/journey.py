@@ -74,9 +74,8 @@ class Journey:
         return _changed(body, lambda fields: self._settle(fields, keep_logprobs=keep_logprobs))
 
     def usage_event(self, data: bytes) -> bytes:
-        """The usage event in `data` with the tokens of all tiers."""
-        event = data.strip()[len(b"data:") :]
-        return b"data: %b\n\n" % _changed(event, lambda fields: self._settle(fields, keep_logprobs=True))
+        """The event with this usage data, and the tokens of all tiers."""
+        return b"data: %b\n\n" % _changed(data, lambda fields: self._settle(fields, keep_logprobs=True))
 
     def _settle(self, fields: dict[str, Any], *, keep_logprobs: bool) -> None:
         choices = fields.get("choices")

@@ -23,7 +23,7 @@ class EventScan:
         self._boundary = b"\n\n"
         self.events = 0  # model events so far: no comments, no [DONE]
         self.usage: tuple[int, int] | None = None  # input and output tokens, when told
-        self.withheld = b""  # the usage event that did not leave
+        self.withheld = b""  # the data of the usage event that did not leave
         self.done = False  # [DONE] was seen: a clean end
         self.broken: str | None = None  # why the stream can not end cleanly, one word
 
@@ -78,7 +78,7 @@ class EventScan:
         if isinstance(usage, dict):
             self.usage = tokens(usage)
             if choices == []:
-                self.withheld = b"" if self._keep_usage else event
+                self.withheld = b"" if self._keep_usage else data
                 return self._keep_usage
         self.events += 1
         return True

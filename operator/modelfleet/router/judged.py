@@ -41,7 +41,7 @@ class Best:
     spent: Spent
     fields: bytes
     held: bytes  # the body, or all events with [DONE]
-    withheld: bytes  # the usage event
+    withheld: bytes  # the data of the usage event
     streamed: bool
 
 
