@@ -9,7 +9,6 @@ import asyncio
 import base64
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -26,13 +25,12 @@ from urllib.request import urlopen
 
 import yaml
 
+from bench.figures import ROOT, Figure, write
 from e2e.cluster.controlplane import ControlPlane, free_ports
 from modelfleet import names
 from modelfleet.adapters.kube import KubeCluster
 from modelfleet.errors import ClusterError
 
-ROOT = Path(__file__).parents[1]
-OUT = ROOT / "bench" / "out" / "operator.json"
 TIERS = 500
 NAMESPACE = "bench"
 RUNS = 3
@@ -44,20 +42,6 @@ TAIL_BYTES = 262_144  # of the audit log: some seconds of it
 ROUTER_LIMIT_S = 30.0
 CHILDREN_PER_TIER = ("Deployment", "Service", "ServiceAccount")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the result; low and high are the extremes of the runs."""
-
-    name: str
-    value: float | None
-    low: float | None
-    high: float | None
-    unit: str
-    target: str
-    met: bool | None
-    why: str | None = None
 
 
 def at_most(name: str, values: Sequence[float], limit: float, unit: str) -> Figure:
@@ -310,28 +294,11 @@ def measured(runs: int) -> list[Figure]:
     ]
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{platform.machine()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     figures = measured(parser.parse_args().runs)
-    result = {
-        "date": datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "commit": commit(),
-        "machine": machine(),
-        "figures": [{k: v for k, v in asdict(figure).items() if k != "why" or v} for figure in figures],
-    }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    write("operator.json", figures)
     for figure in figures:
         say(
             f"{figure.name}: {figure.value} ({figure.low} .. {figure.high}) {figure.unit}, target {figure.target}"

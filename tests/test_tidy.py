@@ -28,7 +28,10 @@ UNMIRRORED = {
     "errors": "constructors that keep what they are given",
 }
 # Test files that are about more than one module.  test_x_live.py is about x, against a real server.
-CROSS_CUTTING = {"api/test_admission": "the generated CRDs on a real API server"}
+CROSS_CUTTING = {
+    "api/test_admission": "the generated CRDs on a real API server",
+    "router/test_overload": "what relay, pool, health and budget are together",
+}
 # Where programs start: nobody imports these.
 ENTRY_POINTS = {"modelfleet", "modelfleet.cli.main", "modelfleet.cli.route", "modelfleet.api.crdgen"}
 # Spelled apart, so that this file passes its own test.

@@ -44,6 +44,14 @@ def weights(*of: Mapping[str, int] | None) -> dict[str, Any]:
     return {"modelName": "chat", "tiers": tiers}
 
 
+def judged(threshold: str, *, last: bool = False, signal: str = "MeanLogprob") -> dict[str, Any]:
+    rule = {"accept": {"signal": signal, "threshold": threshold}}
+    tiers = [
+        {"name": f"t{i}", "tierRef": {"name": f"t{i}"}} | (rule if last == bool(i) else {}) for i in range(2)
+    ]
+    return {"modelName": "chat", "tiers": tiers}
+
+
 def shares(*of: int | None) -> dict[str, Any]:
     tiers = [
         {"name": f"t{i}", "tierRef": {"name": f"t{i}"}} | ({} if share is None else {"targetShare": share})
@@ -106,6 +114,9 @@ ACCEPTED_TIERS = {
     "a TTFT target": metric(type="TTFT", percentile=99, target="500ms"),
     "a fraction as a target": metric(type="Queue", target="0.5"),
     "no replicas": LLAMA | {"replicas": 0},
+    "requests that begin alike together": LLAMA
+    | {"routing": {"strategy": "PrefixAffinity", "prefixCharacters": 512}},
+    "routing as it is by default": LLAMA | {"routing": {}},
     "long and mixed durations": LLAMA | {"rollout": {"drainTimeout": "1h30m", "startupTimeout": "1.5h"}},
     "all of behavior": changed(
         SCALED,
@@ -135,6 +146,12 @@ ACCEPTED_CASCADES = {
     "shares of 70, 25 and 5": shares(70, 25, 5),
     "a share on one tier only": shares(70, None),
     "fixed weights": CASCADE | {"weights": {"mode": "Fixed"}},
+    "answers that are judged": judged("-0.48"),
+    "nothing but certainty": judged("0", signal="LowQuantileLogprob"),
+    "answers that are judged and sent": judged("-12", signal="AnswerLogprob")
+    | {"weights": {"mode": "Observe"}},
+    "a longer hold": judged("-1.5") | {"stream": {"holdBackTokens": 48, "holdBackTime": "1s"}},
+    "no escalation": CASCADE | {"limits": {"maxEscalations": 0}},
     "a dedicated router": CASCADE
     | {"router": {"dedicated": {"replicas": 3, "resources": {"requests": {"cpu": "1"}}}}},
     "limits": CASCADE | {"limits": {"deadline": "10m", "maxBodyBytes": 1048576}},
@@ -249,6 +266,18 @@ REJECTED_TIERS = {
     "a percentile of Queue": (metric(type="Queue", target=1, percentile=50), "percentile is for TTFT only"),
     "negative replicas": (LLAMA | {"replicas": -1}, "should be greater than or equal to 0"),
     "no pod may be replaced": (LLAMA | {"rollout": {"maxSurge": 0}}, "must not both be 0"),
+    "affinity of an external tier": (
+        EXTERNAL | {"routing": {}},
+        "an external tier has no replicas to choose from: remove routing",
+    ),
+    "a prefix for nothing": (
+        LLAMA | {"routing": {"prefixCharacters": 64}},
+        "prefixCharacters is for PrefixAffinity only",
+    ),
+    "an unknown strategy": (
+        LLAMA | {"routing": {"strategy": "Random"}},
+        'supported values: "LeastInFlight", "PrefixAffinity"',
+    ),
     "no time to drain": (
         LLAMA | {"rollout": {"drainTimeout": "0s"}},
         "a duration above zero and at most 24h",
@@ -327,6 +356,15 @@ LLAMA_CPP_SPELLINGS = (
 
 REJECTED_CASCADES = {
     "no tiers": (CASCADE | {"tiers": []}, "should have at least 1 items"),
+    "a threshold as a percentage": (judged("60"), "must be a decimal string of 0 or less"),
+    "a threshold that is no number": (judged("-.5"), "must be a decimal string of 0 or less"),
+    "a signal that does not exist": (judged("-1", signal="Vibes"), "Unsupported value"),
+    "a last tier that would move on": (judged("-1", last=True), "there is no tier to move on to"),
+    "an only tier that would move on": (
+        {**judged("-1"), "tiers": judged("-1")["tiers"][:1]},
+        "there is no tier to move on to",
+    ),
+    "holding back nothing": (judged("-1") | {"stream": {"holdBackTokens": 0}}, "greater than or equal to 1"),
     "nine tiers": (weights(*[None] * 9), "must have at most 8 items"),
     "no model name": (changed(CASCADE, "modelName", None), "spec.modelName: Required value"),
     "a model name with a space": (

@@ -231,7 +231,8 @@ def test_server_fills_in_the_defaults_of_a_cascade(api: Api) -> None:
             {"name": "frontier", "tierRef": {"name": "gpt"}, "timeout": "60s"},
         ],
         "weights": {"mode": "Auto", "maxStep": 10, "interval": "15s"},
-        "limits": {"deadline": "120s", "maxBodyBytes": 2097152},
+        "stream": {"holdBackTokens": 24, "holdBackTime": "120ms"},
+        "limits": {"maxEscalations": 1, "deadline": "120s", "maxBodyBytes": 2097152},
         "router": {},
     }
 

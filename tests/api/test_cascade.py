@@ -51,7 +51,7 @@ def test_permille_keeps_zero_at_zero_and_is_near_the_exact_share(relative: dict[
 def test_reads_what_a_newer_version_has_stored() -> None:
     stored = {
         "modelName": "chat",
-        "tiers": [{"name": "a", "tierRef": {"name": "a"}, "accept": {}}],
+        "tiers": [{"name": "a", "tierRef": {"name": "a"}, "quality": {}}],
         "budget": {},
     }
 

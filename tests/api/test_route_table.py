@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, decode, encode
+from modelfleet.api.route_table import (
+    AcceptRule,
+    CascadeRoute,
+    ExternalTarget,
+    RouteTable,
+    TierRoute,
+    decode,
+    encode,
+)
 
 SMALL = TierRoute(
     name="small",
@@ -14,11 +22,15 @@ SMALL = TierRoute(
     timeout_s=20.0,
     service="smollm2-tier",
     external=None,
+    engine="llamaCpp",
+    accept=AcceptRule("MeanLogprob", -0.48),
 )
 FRONTIER = replace(
     SMALL,
     name="frontier",
     weight_permille=100,
+    accept=None,
+    engine="external",
     service=None,
     external=ExternalTarget(base_url="https://x.com/v1", api_key_file="/k", ca_file=None),
 )
@@ -34,6 +46,16 @@ def raw() -> dict[str, Any]:
 
 def test_survives_json() -> None:
     assert decode(raw()) == TABLE
+
+
+def test_table_from_before_there_were_rules_is_read() -> None:
+    old = raw()
+    for name in ("max_escalations", "hold_tokens", "hold_s", "observe"):
+        del old["cascades"][0][name]
+    for tier in old["cascades"][0]["tiers"]:
+        del tier["engine"], tier["accept"]
+
+    assert decode(old).cascades[0].tiers[0].accept is None
 
 
 def test_empty_table_is_a_table() -> None:
@@ -76,6 +98,24 @@ BROKEN = {
         broken("cascades.0.tiers.1.service", "s"),
         "exactly one of service and external",
     ),
+    "an engine that nobody knows": (broken("cascades.0.tiers.0.engine", "tgi"), "does not know"),
+    "a signal that nobody knows": (broken("cascades.0.tiers.0.accept.signal", "Vibes"), "does not know"),
+    "a threshold that is a percentage": (
+        broken("cascades.0.tiers.0.accept.threshold", 60.0),
+        "does not know",
+    ),
+    "a last tier with nowhere to go": (
+        broken("cascades.0.tiers.1.accept", {"signal": "MeanLogprob", "threshold": -1.0}),
+        "escalates to nowhere",
+    ),
+    "no token to judge by": (broken("cascades.0.hold_tokens", 0), "judges nothing"),
+    "a number where a yes or no belongs": (broken("cascades.0.observe", 1), "observe"),
+    "no room at a replica": (broken("cascades.0.tiers.0.concurrency", 0), "has no room"),
+    "less than no prefix": (
+        broken("cascades.0.tiers.0.prefix_characters", -1),
+        "a prefix of less than nothing",
+    ),
+    "less than no line": (broken("cascades.0.tiers.0.waiting", -1), "has no room"),
     "no way to reach a tier": (
         broken("cascades.0.tiers.1.external", None),
         "exactly one of service and external",

@@ -111,3 +111,70 @@ def test_an_external_tier_is_reached_with_the_files_mounted_for_it():
     assert target.api_key_file == "/etc/modelfleet/external/frontier-tier/api-key"
     assert target.ca_file == "/etc/modelfleet/external/frontier-tier/ca.crt"
     assert (route.tiers[0].service, route.tiers[0].external) == ("small-tier", None)
+
+
+ROUTINGS = {
+    "by load": ({}, 0),
+    "by load, said": ({"strategy": "LeastInFlight"}, 0),
+    "by beginning": ({"strategy": "PrefixAffinity"}, 128),
+    "by a long beginning": ({"strategy": "PrefixAffinity", "prefixCharacters": 999}, 999),
+}
+
+
+@pytest.mark.parametrize(("routing", "want"), ROUTINGS.values(), ids=ROUTINGS)
+def test_what_decides_for_a_replica(routing: dict[str, Any], want: int):
+    route = table.cascade_route(cascade(tiers=STEPS[:1]), {"small": tier("small", routing=routing)})
+
+    assert route is not None
+    assert route.tiers[0].prefix_characters == want
+
+
+QUEUE = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"name": "q", "type": "Queue", "target": 20}]}
+ROOMS = {
+    "slots, and one more so that none is empty": (tier("small", llamaCpp={"slots": 1}), (2, 4)),
+    "the default of llama.cpp": (SMALL, (5, 10)),
+    "a Queue metric sees its target passed": (tier("small", scaling=QUEUE), (5, 80)),
+    "an external API: no limit of ours": (FRONTIER, (None, 0)),
+}
+
+
+@pytest.mark.parametrize(("owner", "want"), ROOMS.values(), ids=ROOMS)
+def test_room_at_a_replica(owner: Any, want: tuple[int | None, int]):
+    route = table.cascade_route(cascade(tiers=STEPS[:1]), {"small": owner})
+
+    assert route is not None
+    assert (route.tiers[0].concurrency, route.tiers[0].waiting) == want
+
+
+RULE = {"signal": "MeanLogprob", "threshold": "-0.48"}
+JUDGING = [{**STEPS[0], "accept": RULE}, {**STEPS[1], "accept": {**RULE, "threshold": "0"}}, STEPS[2]]
+
+
+def test_rules_of_judgement_reach_the_router():
+    owner = cascade(
+        tiers=JUDGING,
+        limits={"maxEscalations": 2},
+        stream={"holdBackTokens": 8, "holdBackTime": "1s500ms"},
+        weights={"mode": "Observe"},
+    )
+    route = table.cascade_route(owner, TIERS)
+
+    assert route is not None
+    assert [step.accept and step.accept.threshold for step in route.tiers] == [-0.48, 0.0, None]
+    assert [step.engine for step in route.tiers] == ["llamaCpp", "llamaCpp", "external"]
+    assert (route.max_escalations, route.hold_tokens, route.hold_s, route.observe) == (2, 8, 1.5, True)
+
+
+def test_a_tier_that_became_the_last_is_not_judged():
+    route = table.cascade_route(cascade(tiers=JUDGING), {"small": SMALL, "medium": MEDIUM})
+
+    assert route is not None
+    assert [step.accept is None for step in route.tiers] == [False, True]
+
+
+def test_observing_leaves_the_weights_to_the_operator():
+    owner = cascade(
+        tiers=STEPS, weights={"mode": "Observe"}, status=decided(small=0, medium=900, frontier=100)
+    )
+
+    assert table.weights(owner, usable=["small", "medium", "frontier"])["medium"] == 900

@@ -65,6 +65,11 @@ CASES = {
         (1000, 0, 0),
         "Fixed",
     ),
+    "observing: as in Auto": (
+        replace(cascade(small=DEAD), mode="Observe"),
+        (0, 1000, 0),
+        "TierNotReady",
+    ),
     "paused: what they are": (replace(cascade(small=DEAD), paused=True), (1000, 0, 0), "Paused"),
     "the user changes initial: at once": (
         replace(cascade(small={"initial": 600}, medium={"initial": 400}), respecified=True),
@@ -249,7 +254,7 @@ def cascades(draw: st.DrawFn, *, bounded: bool = True) -> CascadeSnapshot:
         )
     last = draw(st.lists(st.integers(0, 100), min_size=count, max_size=count).filter(any))
     return CascadeSnapshot(
-        mode=draw(st.sampled_from(["Auto", "Auto", "Auto", "Fixed"])),
+        mode=draw(st.sampled_from(["Auto", "Auto", "Observe", "Fixed"])),
         step_max=draw(st.integers(1, 100)) * 10,
         hold_s=15.0,
         steps=tuple(steps),

@@ -46,3 +46,22 @@ USAGES = {
 @pytest.mark.parametrize(("body", "want"), USAGES.values(), ids=USAGES)
 def test_usage(body: object, want: tuple[int, int]):
     assert answer.usage(orjson.dumps(body)) == want
+
+
+DATE = (b"date", b"Sun, 22 Nov 2026 06:00:00 GMT")
+PAUSES = {
+    "does not ask": (429, [], None),
+    "asks in seconds": (429, [(b"retry-after", b"30")], 30.0),
+    "asks in parts of a second": (503, [(b"retry-after", b"1.5")], 1.5),
+    "asks with a date": (429, [DATE, (b"retry-after", b"Sun, 22 Nov 2026 06:00:20 GMT")], 20.0),
+    "asks with a date of the past": (429, [DATE, (b"retry-after", b"Sun, 22 Nov 2026 05:00:00 GMT")], 0.0),
+    "asks with a date, tells no time": (429, [(b"retry-after", b"Sun, 22 Nov 2026 06:00:20 GMT")], None),
+    "asks for less than nothing": (429, [(b"retry-after", b"-1")], None),
+    "asks for no time at all": (429, [(b"retry-after", b"soon \xff")], None),
+    "is not what is busy": (500, [(b"retry-after", b"30")], None),
+}
+
+
+@pytest.mark.parametrize(("status", "headers", "want"), PAUSES.values(), ids=PAUSES)
+def test_pause(status: int, headers: list[tuple[bytes, bytes]], want: float | None):
+    assert answer.pause_s(status, headers) == want

@@ -38,6 +38,15 @@ def test_other_stream_options_stay():
     assert orjson.loads(call.encoded("m"))["stream_options"] == {"include_usage": True, "x": 1}
 
 
+def test_fields_of_ours_take_the_place_of_the_clients():
+    call = parse(b'{"model":"chat","logprobs":true,"top_logprobs":3,"seed":1}')
+
+    body = orjson.loads(call.encoded("m", {"logprobs": None, "top_logprobs": None, "n_probs": 3}))
+
+    assert body == {"model": "m", "seed": 1, "n_probs": 3}
+    assert call.fields["logprobs"] is True, "what the client sent stays as it was"
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_call_or_a_refusal(body: bytes):
     with suppress(Refused):

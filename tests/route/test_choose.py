@@ -1,7 +1,7 @@
 """Weights become shares, unready replicas get nothing, and a failing request does not multiply."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -14,11 +14,7 @@ from modelfleet.route import choose
 @dataclass(eq=False)
 class Pod:
     in_flight: int = 0
-
-
-@dataclass(eq=False)
-class Tier:
-    replicas: list[Pod] = field(default_factory=list)
+    room: int = 100
 
 
 ENTRIES = {
@@ -68,28 +64,38 @@ def test_fewest_in_flight_wins_and_ties_rotate():
     assert choose.least_busy([], tried=(), turn=3) is None
 
 
-@given(
-    st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=6),
-    st.integers(0, 100),
-)
-def test_attempts_are_bounded_and_never_repeat(loads: list[list[int]], turn: int):
-    tiers = [Tier([Pod(load) for load in tier]) for tier in loads]
-    tried = list(choose.attempts(tiers, turn=turn))
+def test_a_replica_without_room_is_not_chosen():
+    full, busy, out = Pod(2, room=2), Pod(4, room=5), Pod(0, room=0)
 
-    assert len(tried) <= choose.ATTEMPTS_MAX
+    assert choose.least_busy([full, busy, out], tried=(), turn=0) is busy
+    assert choose.least_busy([full, out], tried=(), turn=0) is None
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=6), st.integers(0, 100))
+def test_tries_are_bounded_and_never_repeat(loads: list[list[int]], turn: int):
+    tiers = [tuple(Pod(load) for load in tier) for tier in loads]
+    tries: choose.Tries[tuple[Pod, ...], Pod] = choose.Tries(tiers, turn=turn)
+    tried: list[tuple[int, Pod]] = []
+    while (step := tries.step()) is not None:
+        pod = choose.least_busy(step, tried=tries.tried, turn=turn)
+        if pod is None:
+            tries.move_on()
+        else:
+            tried.append((tiers.index(step), pod))
+            tries.began(pod)
+
     assert len({id(pod) for _, pod in tried}) == len(tried)
     assert [index for index, _ in tried] == sorted(index for index, _ in tried)
-    assert all(pod in tiers[index].replicas for index, pod in tried)
     # A request is given up only when nothing is left to try.
-    reachable = sum(min(len(tier.replicas), choose.ATTEMPTS_PER_TIER) for tier in tiers)
+    reachable = sum(min(len(tier), choose.ATTEMPTS_PER_TIER) for tier in tiers)
     assert len(tried) == min(reachable, choose.ATTEMPTS_MAX)
 
 
-def test_load_is_read_when_the_attempt_begins():
-    first, second, third = Pod(0), Pod(1), Pod(2)
-    plan = choose.attempts([Tier([first, second, third])], turn=0)
-    began = [next(plan)[1]]
-    second.in_flight = 9
-    began.append(next(plan)[1])
+def test_moving_on_leaves_what_was_tried_behind():
+    tries: choose.Tries[str, Pod] = choose.Tries(["small", "big"], turn=0)
+    tries.began(Pod())
+    tries.move_on()
 
-    assert began == [first, third]
+    assert (tries.step(), tries.tried) == ("big", [])
+    tries.stop()
+    assert tries.step() is None

@@ -225,7 +225,12 @@ class Rig:
 
 
 def tier(
-    name: str, *, weight: int = 0, timeout_s: float = 5.0, external: ExternalTarget | None = None
+    name: str,
+    *,
+    weight: int = 0,
+    timeout_s: float = 5.0,
+    external: ExternalTarget | None = None,
+    **more: Any,
 ) -> TierRoute:
     return TierRoute(
         name=name,
@@ -235,11 +240,14 @@ def tier(
         timeout_s=timeout_s,
         service=None if external else f"{name}-svc",
         external=external,
+        **more,
     )
 
 
-def cascade(*tiers: TierRoute, deadline_s: float = 8.0, max_body_bytes: int = 1 << 20) -> CascadeRoute:
-    return CascadeRoute("c", "chat", deadline_s, max_body_bytes, tiers)
+def cascade(
+    *tiers: TierRoute, deadline_s: float = 8.0, max_body_bytes: int = 1 << 20, **more: Any
+) -> CascadeRoute:
+    return CascadeRoute("c", "chat", deadline_s, max_body_bytes, tiers, **more)
 
 
 def config_map(table: RouteTable, *, version: str = "1") -> dict[str, Any]:
@@ -305,9 +313,13 @@ async def router(
 @asynccontextmanager
 async def one_tier(*all_acts: Sequence[Act], **limits: Any) -> AsyncIterator[tuple[Rig, list[Engine]]]:
     """A router over one tier with a replica per list of acts."""
-    timeout_s = limits.pop("timeout_s", 5.0)
+    kept = {
+        name: limits.pop(name)
+        for name in ("timeout_s", "concurrency", "waiting", "prefix_characters")
+        if name in limits
+    }
     async with engines(*all_acts) as found:
-        route = cascade(tier("small", weight=1000, timeout_s=timeout_s), **limits)
+        route = cascade(tier("small", weight=1000, **kept), **limits)
         async with router(route, {"small-svc": sorted(engine.port for engine in found)}) as rig:
             yield rig, found
 

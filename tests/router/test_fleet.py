@@ -1,31 +1,26 @@
 """The value that requests read."""
 
-import asyncio
-
 import orjson
 
 from modelfleet.router.fleet import Step, fleet, line
-from modelfleet.router.metrics import TierStats
-from modelfleet.router.upstream import Replica
+from modelfleet.router.metrics import PoolStats, TierStats
+from modelfleet.router.pool import Pool
 from tests.router.rig import cascade, tier
 
 
-async def _step(name: str, weight: int) -> Step:
-    replica = Replica("127.0.0.1", 1, loop=asyncio.get_running_loop())
+def _step(name: str, weight: int) -> Step:
     route = tier(name, weight=weight)
     return Step(
         route=route,
-        replicas=(replica,),
+        pool=Pool(PoolStats(("n", name)), external=False, spin=lambda: 0.0),
         stats=TierStats(("n", "c", name, name)),
         path_prefix=b"/v1",
         head=b"",
     )
 
 
-async def test_orders_begin_where_a_request_enters():
-    steps = tuple(
-        [await _step(name, weight) for name, weight in (("small", 700), ("medium", 200), ("big", 100))]
-    )
+def test_orders_begin_where_a_request_enters():
+    steps = tuple([_step(name, weight) for name, weight in (("small", 700), ("medium", 200), ("big", 100))])
     made = line(cascade(*(step.route for step in steps)), steps)
 
     assert made.bounds == (700, 900, 1000)
@@ -36,8 +31,8 @@ async def test_orders_begin_where_a_request_enters():
     ]
 
 
-async def test_limit_of_unknown_models_is_the_largest():
-    step = await _step("small", 1000)
+def test_limit_of_unknown_models_is_the_largest():
+    step = _step("small", 1000)
     lines = {
         name: line(cascade(step.route, max_body_bytes=limit), (step,))
         for name, limit in (("b", 5000), ("a", 2000))

@@ -29,6 +29,39 @@ def test_series_exist_before_the_first_request():
     assert found["modelfleet_router_time_to_first_token_seconds_count", TIER] == 0
     assert found["modelfleet_router_request_errors_total", ("c", "ns", "Unavailable", "m", "t")] == 0
     assert found["modelfleet_router_tokens_total", ("c", "ns", "m", "t", "input")] == 0
+    assert found["modelfleet_router_turned_away_total", ("c", "ns", "m", "QueueFull", "t")] == 0
+
+
+def test_judgements_are_told_of_tiers_that_are_judged():
+    metrics = RouterMetrics("ns")
+    stats = metrics.tier("c", "t", "m")
+    assert not any("judged" in name or "score" in name for name, _ in _samples(metrics))
+
+    stats.judges = True
+    stats.score.observe(-0.45)
+    found = _samples(metrics)
+
+    assert found["modelfleet_router_judged_total", ("c", "ns", "m", "t", "LowScore")] == 0
+    assert found["modelfleet_router_escalations_total", ("c", "ns", "m", "InvalidJson", "t")] == 0
+    assert found["modelfleet_router_hold_back_seconds_count", TIER] == 0
+    assert found["modelfleet_router_score_bucket", ("c", "ns", "-0.5", "m", "t")] == 0
+    assert found["modelfleet_router_score_bucket", ("c", "ns", "-0.4", "m", "t")] == 1
+
+
+def test_replicas_have_their_own_series():
+    metrics = RouterMetrics("ns")
+    pool = metrics.pool("m")
+    pool.ejected["RetryAfter"] += 2
+    pool.waiting = 3
+    found = _samples(metrics)
+
+    assert found["modelfleet_router_requests_waiting", ("ns", "m")] == 3
+    assert found["modelfleet_router_replicas_out", ("ns", "m")] == 0
+    assert found["modelfleet_router_retries_total", ("ns", "m")] == 0
+    assert found["modelfleet_router_replicas_ejected_total", ("ns", "m", "RetryAfter")] == 2
+    assert found["modelfleet_router_replicas_ejected_total", ("ns", "m", "ConsecutiveFailures")] == 0
+    metrics.keep_only([])
+    assert not any("waiting" in name for name, _ in _samples(metrics))
 
 
 def test_series_of_a_tier_that_left_are_gone():

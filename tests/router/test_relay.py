@@ -386,7 +386,7 @@ async def test_pooled_and_fresh_sockets_do_not_wait_for_nagle():
         client = next(iter(rig.server.clients))
         writer.write(post(fields=""))
         await until(lambda: rig.state.fleet.lines["chat"].steps[0].stats.answered == 1)
-        replica = rig.state.fleet.lines["chat"].steps[0].replicas[0]
+        replica = rig.state.fleet.lines["chat"].steps[0].pool.replicas[0]
         seen["client"] = client._transport.get_extra_info("socket")
         seen["engine"] = replica._idle[0]._transport.get_extra_info("socket")
 

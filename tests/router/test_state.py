@@ -74,12 +74,13 @@ async def test_replicas_and_numbers_outlive_a_swap():
     state.config_maps_changed(config_map(TABLE), now_s=1.0)
     state.endpoint_slices_changed(slices({"small-svc": [1001, 1002]}))
     before = state.fleet.lines["chat"].steps[0]
+    kept = before.pool.replicas[1]
     state.endpoint_slices_changed(slices({"small-svc": [1002, 1003]}))
     after = state.fleet.lines["chat"].steps[0]
 
     assert after.stats is before.stats
-    assert before.replicas[1] is after.replicas[0]
-    assert [replica.port for replica in after.replicas] == [1002, 1003]
+    assert kept is after.pool.replicas[0]
+    assert [replica.port for replica in after.pool.replicas] == [1002, 1003]
 
 
 async def test_readiness_waits_for_table_and_endpoints():
@@ -124,7 +125,7 @@ async def test_missing_key_turns_off_its_tier_alone(tmp_path: Path):
 def _shape(state: State) -> tuple[list[int], list[bool], bool]:
     steps = state.fleet.lines["chat"].steps
     return (
-        [len(step.replicas) for step in steps],
+        [len(step.pool.replicas) for step in steps],
         list(state.metrics.keys_missing.values()),
         b"sk-" in steps[1].head,
     )
@@ -140,7 +141,7 @@ async def test_address_that_is_none_turns_off_its_tier_alone(url: str):
         config_map(RouteTable((cascade(tier("small", weight=1000), external),))), now_s=1.0
     )
 
-    assert [len(step.replicas) for step in state.fleet.lines["chat"].steps] == [1, 0]
+    assert [len(step.pool.replicas) for step in state.fleet.lines["chat"].steps] == [1, 0]
     assert state.metrics.table_errors == 0
 
 
@@ -150,7 +151,7 @@ async def test_https_without_its_authority_is_never_tried(tmp_path: Path):
     state = await _state()
     state.config_maps_changed(config_map(RouteTable((cascade(external),))), now_s=1.0)
 
-    assert state.fleet.lines["chat"].steps[0].replicas == ()
+    assert state.fleet.lines["chat"].steps[0].pool.replicas == ()
 
 
 async def test_weights_take_effect_with_the_swap():

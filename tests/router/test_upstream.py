@@ -143,7 +143,7 @@ async def test_connection_held_back_by_a_slow_client_serves_the_next_one():
 async def test_pooled_connection_is_always_read():
     async with one_tier([reply(GOOD)]) as (rig, (engine,)):
         await rig.ask(post())
-        replica = rig.state.fleet.lines["chat"].steps[0].replicas[0]
+        replica = rig.state.fleet.lines["chat"].steps[0].pool.replicas[0]
         pooled = replica._idle.pop()
         # As when the last bytes of an answer overfill its client's buffer.
         pooled.pause()

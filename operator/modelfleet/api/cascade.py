@@ -1,6 +1,6 @@
 """Cascade: an ordered list of tiers behind one OpenAI-compatible model name, cheapest first."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from modelfleet.api.meta import (
     ObjectMeta,
     Percent,
     list_map,
+    matches,
 )
 from modelfleet.api.model_tier import Resources
 from modelfleet.api.scalars import ModelName
@@ -43,6 +44,28 @@ class TierWeight(ApiModel):
     )
 
 
+LogProbability = Annotated[
+    str,
+    Field(max_length=16),
+    matches(
+        r"^(0|-[0-9]+(\.[0-9]+)?)$",
+        'must be a decimal string of 0 or less, such as "-0.48": log probabilities are never positive',
+    ),
+]
+
+
+class AcceptRule(ApiModel):
+    """When an answer of a tier is good enough to be sent."""
+
+    signal: Literal["MeanLogprob", "LowQuantileLogprob", "AnswerLogprob"] = Field(
+        description="How sure the model was. MeanLogprob: mean log probability of the tokens. LowQuantileLogprob: its 10 percent "
+        "quantile. AnswerLogprob: of the least sure value in a JSON text, label or tool call.",
+    )
+    threshold: LogProbability = Field(
+        description="The lowest value that is accepted: a natural log probability, 0 or less."
+    )
+
+
 class CascadeTier(ApiModel):
     """One step of the cascade."""
 
@@ -57,6 +80,10 @@ class CascadeTier(ApiModel):
         description="Percent of all answers that should come from this tier; compared with what is observed "
         "in condition ShareOnTarget.",
     )
+    accept: AcceptRule | None = Field(
+        default=None,
+        description="When this tier's answer is sent; any other goes to the next tier. Default: always. Not for the last tier.",
+    )
     timeout: Duration = Field(
         default="60s",
         description="Longest wait for one attempt at this tier, from sending the request to the last byte of the answer. "
@@ -67,9 +94,10 @@ class CascadeTier(ApiModel):
 class Weights(ApiModel):
     """How entry weights move."""
 
-    mode: Literal["Auto", "Fixed"] = Field(
+    mode: Literal["Auto", "Fixed", "Observe"] = Field(
         default="Auto",
-        description="Auto: the operator moves weights with readiness and load. Fixed: weight.initial always.",
+        description="Auto: the operator moves weights with readiness and load. Fixed: weight.initial always. "
+        "Observe: weights as in Auto, and answers are judged by tiers[].accept and counted, but none is escalated.",
     )
     max_step: int = Field(
         default=10,
@@ -81,9 +109,27 @@ class Weights(ApiModel):
     interval: Duration = Field(default="15s", description="Shortest time between two steps.")
 
 
+class Stream(ApiModel):
+    """How long the beginning of a stream is held back to be judged, where its tier has an accept rule."""
+
+    hold_back_tokens: int = Field(
+        default=24, ge=1, le=1024, description="Judge a stream by so many tokens; nothing is sent before."
+    )
+    hold_back_time: Duration = Field(
+        default="120ms",
+        description="Judge what has come when so much time has passed since the first token, if that is sooner.",
+    )
+
+
 class Limits(ApiModel):
     """Bounds on one request."""
 
+    max_escalations: int = Field(
+        default=1,
+        ge=0,
+        le=7,
+        description="How often one request may move on to the next tier because its answer was not accepted.",
+    )
     deadline: Duration = Field(
         default="120s", description="Longest time from request to last byte, over all attempts and tiers."
     )
@@ -139,6 +185,11 @@ class CascadeSpec(ApiModel):
             "the targetShare of all tiers must add up to 100 percent (or less, where a tier has none)",
             at=".tiers",
         ),
+        Rule(
+            "self.tiers.size() == 0 || !has(self.tiers[self.tiers.size() - 1].accept)",
+            "the last tier cannot have accept: there is no tier to move on to",
+            at=".tiers",
+        ),
     )
 
     model_name: ModelName = Field(description="What clients put in `model`; unique per router.")
@@ -149,6 +200,7 @@ class CascadeSpec(ApiModel):
         json_schema_extra=list_map("name"),
     )
     weights: Weights = Field(default=Weights(), description="How entry weights move.")
+    stream: Stream = Field(default=Stream(), description="How streams are judged.")
     limits: Limits = Field(default=Limits(), description="Bounds on one request.")
     router: RouterChoice = Field(default=RouterChoice(), description="Which router serves the Cascade.")
 

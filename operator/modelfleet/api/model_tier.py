@@ -181,6 +181,30 @@ class Rollout(ApiModel):
     )
 
 
+class Routing(ApiModel):
+    """How the router chooses a replica."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.strategy == 'PrefixAffinity' || self.prefixCharacters == 128",
+            "prefixCharacters is for PrefixAffinity only: leave it out",
+            at=".prefixCharacters",
+        ),
+    )
+
+    strategy: Literal["LeastInFlight", "PrefixAffinity"] = Field(
+        default="LeastInFlight",
+        description="LeastInFlight: the replica with the fewest requests. PrefixAffinity: requests that begin alike "
+        "go to one replica, which has their beginning in its cache, unless it has a quarter more to do than the mean.",
+    )
+    prefix_characters: int = Field(
+        default=128,
+        ge=1,
+        le=65536,
+        description="What counts as the beginning: so many characters of each message up to the first one of the user.",
+    )
+
+
 # The server fills in every default, so what nobody wrote can be told by its values only.
 _ROLLOUT_UNSET = (
     "self.rollout.maxSurge == 1 && self.rollout.maxUnavailable == 0 "
@@ -209,6 +233,11 @@ class ModelTierSpec(ApiModel):
             "!has(self.external) || (!has(self.nodePool) && !has(self.resources) && !has(self.scaling) && self.replicas == 1 "
             f"&& {_ROLLOUT_UNSET})",
             "an external tier has no pods: remove nodePool, resources, scaling, rollout and replicas",
+        ),
+        Rule(
+            "!has(self.external) || !has(self.routing)",
+            "an external tier has no replicas to choose from: remove routing",
+            at=".routing",
         ),
         Rule(
             "!has(self.llamaCpp) || !has(self.model) || (has(self.model.file) ? self.model.file.endsWith('.gguf') "
@@ -259,6 +288,9 @@ class ModelTierSpec(ApiModel):
     scaling: Scaling | None = Field(
         default=None,
         description="Let the operator choose the number of replicas, from what Prometheus measures.",
+    )
+    routing: Routing | None = Field(
+        default=None, description="How the router chooses a replica. Default: by load alone."
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced, started and stopped.")
     suspend: bool = Field(

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_origin
 
 FORMAT_VERSION = 1
+ENGINES = ("vllm", "llamaCpp", "external")
+SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,19 @@ class ExternalTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptRule:
+    """When an answer is good enough: `signal` of its tokens is `threshold` or more, a log probability, so 0 or less."""
+
+    signal: str  # one of SIGNALS
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierRoute:
-    """One step of a cascade.  Exactly one of `service` and `external` is set."""
+    """One step of a cascade.  Exactly one of `service` and `external` is set.
+
+    What has a default came later than the first tables: those are still read.
+    """
 
     name: str  # the step's name inside the Cascade, e.g. small
     model_tier: str  # name of the ModelTier
@@ -31,6 +44,13 @@ class TierRoute:
     timeout_s: float  # one attempt
     service: str | None  # Service whose EndpointSlices list the replicas
     external: ExternalTarget | None
+    engine: str = "external"  # one of ENGINES: how it is asked for log probabilities
+    accept: AcceptRule | None = None  # None: every answer
+    concurrency: int | None = (
+        None  # requests that one router gives one replica at a time; None: no limit of ours
+    )
+    waiting: int = 0  # requests per replica that may wait for a place in one router
+    prefix_characters: int = 0  # of each message, that decide for a replica; 0: only its load does
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,10 @@ class CascadeRoute:
     deadline_s: float
     max_body_bytes: int
     tiers: tuple[TierRoute, ...]
+    max_escalations: int = 1
+    hold_tokens: int = 24  # how much of a stream is judged: so many tokens,
+    hold_s: float = 0.12  # or what has come so long after the first one
+    observe: bool = False  # judge and count, escalate nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +102,33 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
         raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
     if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
         raise ValueError(f"cascade {cascade.cascade!r} has limits that let nothing through")
+    if cascade.tiers[-1].accept is not None or cascade.hold_tokens < 1:
+        raise ValueError(f"cascade {cascade.cascade!r} escalates to nowhere, or judges nothing")
     return cascade
 
 
 def _tier(raw: Mapping[str, Any]) -> TierRoute:
     external = raw["external"]
     target = None if external is None else _checked(ExternalTarget(**external))
-    tier = _checked(TierRoute(**{**raw, "external": target}))
+    accept = raw.get("accept")
+    rule = None if accept is None else _checked(AcceptRule(**accept))
+    tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule}))
     if (tier.service is None) == (tier.external is None):
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
         raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
+    if (tier.concurrency is not None and tier.concurrency < 1) or min(
+        tier.waiting, tier.prefix_characters
+    ) < 0:
+        raise ValueError(f"tier {tier.name!r} has no room for any request, or a prefix of less than nothing")
+    if tier.engine not in ENGINES or (
+        rule is not None and (rule.signal not in SIGNALS or rule.threshold > 0)
+    ):
+        raise ValueError(f"tier {tier.name!r} has an engine or a signal that this router does not know")
     return tier
 
 
-_Made = TypeVar("_Made", ExternalTarget, TierRoute, CascadeRoute)
+_Made = TypeVar("_Made", ExternalTarget, AcceptRule, TierRoute, CascadeRoute)
 
 
 def _checked(made: _Made) -> _Made:
@@ -101,6 +137,6 @@ def _checked(made: _Made) -> _Made:
         kind: Any = tuple if get_origin(field.type) is tuple else field.type
         kind = int | float if kind is float else kind
         value = getattr(made, field.name)
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise ValueError(f"route table has {value!r} as {field.name}")  # noqa: TRY004 - one error for a broken table
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
+            raise ValueError(f"route table has {value!r} as {field.name}")
     return made

@@ -1,18 +1,35 @@
 """Cascades and tiers -> the route table that a router reads."""
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfleet import names
-from modelfleet.api.cascade import Cascade, initial_weights, permille
+from modelfleet.api import cascade as api
+from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, decode, encode
+from modelfleet.api.route_table import (
+    AcceptRule,
+    CascadeRoute,
+    ExternalTarget,
+    RouteTable,
+    TierRoute,
+    decode,
+    encode,
+)
 from modelfleet.api.serving import ExternalApi
 from modelfleet.desired import router
 
 _PERMILLE = 1000
+
+# Beyond its slots an engine gets a few more, so that no slot is empty while the next request is on its way.  Every
+# router gives so many by itself: dividing them would leave slots empty where clients stick to one router.
+_ENGINE_QUEUE_SHARE = 4
+# In line before the router: what a replica does in two rounds.  A Queue metric must be able to see its target passed.
+_WAITING_ROUNDS = 2
+_WAITING_TARGETS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +104,20 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
     if not usable:
         return None
     shares = weights(cascade, usable=[step.name for step, _ in usable])
+    spec = cascade.spec
     return CascadeRoute(
         cascade=cascade.metadata.name,
         model_name=cascade.spec.model_name,
         deadline_s=seconds(cascade.spec.limits.deadline),
         max_body_bytes=cascade.spec.limits.max_body_bytes,
         tiers=tuple(
-            _tier_route(step.name, tier, weight=shares[step.name], timeout_s=seconds(step.timeout))
+            _tier_route(step, tier, weight=shares[step.name], last=step is usable[-1][0])
             for step, tier in usable
         ),
+        max_escalations=spec.limits.max_escalations,
+        hold_tokens=spec.stream.hold_back_tokens,
+        hold_s=seconds(spec.stream.hold_back_time),
+        observe=spec.weights.mode == "Observe",
     )
 
 
@@ -115,17 +137,42 @@ def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
     return permille(kept) if any(kept.values()) else permille({**kept, usable[0]: 1})
 
 
-def _tier_route(name: str, tier: ModelTier, *, weight: int, timeout_s: float) -> TierRoute:
-    external = tier.spec.external
+def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) -> TierRoute:
+    external, routing = tier.spec.external, tier.spec.routing
     return TierRoute(
-        name=name,
+        name=step.name,
         model_tier=tier.metadata.name,
         served_name=tier.served_name,
         weight_permille=weight,
-        timeout_s=timeout_s,
+        timeout_s=seconds(step.timeout),
         service=None if external else names.tier_child(tier.metadata.name),
         external=_target(tier.metadata.name, external) if external else None,
+        engine=tier.engine,
+        # The tiers after it may be suspended or missing: then there is nowhere to go on to.
+        accept=None if last or step.accept is None else _accept(step.accept),
+        concurrency=concurrency(tier),
+        waiting=_waiting(tier),
+        prefix_characters=routing.prefix_characters
+        if routing and routing.strategy == "PrefixAffinity"
+        else 0,
     )
+
+
+def _accept(rule: api.AcceptRule) -> AcceptRule:
+    return AcceptRule(signal=rule.signal, threshold=float(rule.threshold))
+
+
+def concurrency(tier: ModelTier) -> int | None:
+    """Requests that one router gives one replica at a time; None for an external API."""
+    return None if tier.slots is None else tier.slots + max(1, tier.slots // _ENGINE_QUEUE_SHARE)
+
+
+def _waiting(tier: ModelTier) -> int:
+    """Requests per replica that may wait in one router."""
+    metrics = tier.spec.scaling.metrics if tier.spec.scaling else []
+    targets = [float(metric.target) for metric in metrics if metric.type == "Queue"]
+    rounds = _WAITING_ROUNDS * (concurrency(tier) or 0)
+    return max(rounds, math.ceil(_WAITING_TARGETS * max(targets, default=0.0)))
 
 
 def _target(tier: str, external: ExternalApi) -> ExternalTarget:

@@ -119,7 +119,7 @@ class Step:
 class CascadeSnapshot:
     """One Cascade."""
 
-    mode: Literal["Auto", "Fixed"]
+    mode: Literal["Auto", "Fixed", "Observe"]
     step_max: int  # permille that one tier's weight may move per step because of load
     hold_s: float  # a tier that came back must stay ready this long before it gets entries again
     steps: tuple[Step, ...]

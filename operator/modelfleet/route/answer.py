@@ -1,6 +1,9 @@
 """What a whole (not streamed) answer of an engine means: pass it on, or try elsewhere."""
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -8,6 +11,8 @@ import orjson
 HTTP_OK_MAX = 299
 HTTP_CLIENT_ERROR = 400
 HTTP_SERVER_ERROR = 500
+
+_BUSY = frozenset({429, 503})
 
 # An error that comes with 200 is the whole body, so its key stands at the start.
 _ERROR_WITHIN = 256
@@ -34,6 +39,29 @@ def failure(status: int) -> str | None:
     if status < HTTP_CLIENT_ERROR:
         return "Redirect"  # never followed: it would carry prompts and keys to an address nobody configured
     return "Status5xx" if status >= HTTP_SERVER_ERROR else _NOT_THE_CLIENTS.get(status)
+
+
+def pause_s(status: int, headers: Sequence[tuple[bytes, bytes]]) -> float | None:
+    """For how long an API asks to be left alone, by its Retry-After; None where it does not ask.
+
+    A date is read by the API's own clock, its Date: ours may differ.
+    """
+    if status not in _BUSY:
+        return None
+    fields = dict(headers)
+    asked = fields.get(b"retry-after", b"").decode("latin-1").strip()
+    if re.fullmatch(r"\d{1,9}([.]\d{1,9})?", asked):
+        return float(asked)
+    until, now = _date(asked), _date(fields.get(b"date", b"").decode("latin-1"))
+    return max(0.0, (until - now).total_seconds()) if until and now else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def fault(body: bytes, *, length_known: bool) -> str | None:

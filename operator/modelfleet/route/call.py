@@ -1,5 +1,6 @@
 """A completion request as the router needs to know it, and as an engine is to get it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,18 @@ class Call:
     stream: bool
     wants_usage: bool  # the client asked for the usage event of a stream
 
-    def encoded(self, served_name: str) -> bytes:
+    def encoded(self, served_name: str, extra: Mapping[str, Any] | None = None) -> bytes:
         """The body for a tier: `model` is its served name, and a stream always tells its usage at the end.
 
+        `extra` takes the place of fields that the client sent; a None in it removes one.
         Raises Refused (400) when the body is nested deeper than any engine would read.
         """
         body = {**self.fields, "model": served_name}
+        for name, value in (extra or {}).items():
+            if value is None:
+                body.pop(name, None)
+            else:
+                body[name] = value
         if self.stream:
             body["stream_options"] = {**(self.fields.get("stream_options") or {}), "include_usage": True}
         try:

@@ -4,9 +4,9 @@ Randomness and load come in as arguments; nothing here keeps state between two r
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 # A request that fails everywhere must not multiply the load that made it fail.
 ATTEMPTS_PER_TIER = 3
@@ -14,23 +14,15 @@ ATTEMPTS_MAX = 6
 
 
 class Replica(Protocol):
-    """Something that takes requests.  `in_flight`: requests it has not finished."""
+    """Something that takes requests: `in_flight` it has not finished, of `room` that it may have at a time."""
 
     @property
     def in_flight(self) -> int: ...
+    @property
+    def room(self) -> int: ...
 
 
 R = TypeVar("R", bound=Replica)
-R_co = TypeVar("R_co", bound=Replica, covariant=True)
-
-
-class Step(Protocol[R_co]):
-    """One tier of a cascade with its usable replicas."""
-
-    @property
-    def replicas(self) -> Sequence[R_co]: ...
-
-
 S = TypeVar("S")
 
 
@@ -57,25 +49,45 @@ def fallback(steps: Sequence[S], start: int) -> tuple[S, ...]:
 
 
 def least_busy(replicas: Sequence[R], *, tried: Collection[R], turn: int) -> R | None:
-    """The untried replica with the fewest requests in flight; `turn` rotates who wins a tie."""
+    """The untried replica that has room and the fewest requests in flight; `turn` rotates who wins a tie."""
     best: R | None = None
     count = len(replicas)
     for offset in range(count):
         replica = replicas[(turn + offset) % count]
-        if (best is None or replica.in_flight < best.in_flight) and replica not in tried:
+        flying = replica.in_flight
+        if flying < replica.room and (best is None or flying < best.in_flight) and replica not in tried:
             best = replica
     return best
 
 
-def attempts(order: Sequence["Step[R]"], *, turn: int) -> Iterator[tuple[int, R]]:
-    """Index in `order` and replica of each attempt of one request, lazily: load is read when an attempt begins."""
-    left = ATTEMPTS_MAX
-    for index, step in enumerate(order):
-        tried: list[R] = []
-        while len(tried) < ATTEMPTS_PER_TIER and left:
-            replica = least_busy(step.replicas, tried=tried, turn=turn)
-            if replica is None:
-                break
-            tried.append(replica)
-            left -= 1
-            yield index, replica
+class Tries(Generic[S, R]):
+    """Where one request is on its way through the steps, and what it has tried there."""
+
+    __slots__ = ("_index", "_left", "order", "tried", "turn")
+
+    def __init__(self, order: Sequence[S], *, turn: int) -> None:
+        self.order = order
+        self.turn = turn
+        self.tried: list[R] = []  # at the present step
+        self._index = 0
+        self._left = ATTEMPTS_MAX
+
+    def step(self) -> S | None:
+        """The step where the next attempt belongs; None when there is none left."""
+        if len(self.tried) >= ATTEMPTS_PER_TIER:
+            self.move_on()
+        return self.order[self._index] if self._left and self._index < len(self.order) else None
+
+    def began(self, replica: R) -> None:
+        """An attempt began."""
+        self.tried.append(replica)
+        self._left -= 1
+
+    def stop(self) -> None:
+        """Nothing more at any step."""
+        self._left = 0
+
+    def move_on(self) -> None:
+        """Nothing more at this step."""
+        self._index += 1
+        self.tried = []

@@ -45,6 +45,13 @@ RATE_LIMITED = Refusal(
     429, "Every tier of this model is over its rate limit.", "rate_limit_error", code="rate_limit_exceeded",
     retry_after_s=1,
 )  # fmt: skip
+BUSY = Refusal(
+    429,
+    "This model has more to do than it can finish in time.",
+    "rate_limit_error",
+    code="busy",
+    retry_after_s=1,
+)
 DEADLINE = Refusal(
     504, "The request's deadline passed before an answer came.", "server_error", code="deadline"
 )

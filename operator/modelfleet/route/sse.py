@@ -15,7 +15,7 @@ EVENT_BYTES_MAX = 1 << 20  # an engine that sends no boundary for this long is b
 class EventScan:
     """Reads one stream.  `feed` returns what the client may get of it."""
 
-    __slots__ = ("_boundary", "_keep_usage", "_tail", "broken", "done", "events", "usage")
+    __slots__ = ("_boundary", "_keep_usage", "_tail", "broken", "done", "events", "usage", "withheld")
 
     def __init__(self, *, keep_usage: bool) -> None:
         self._keep_usage = keep_usage
@@ -23,6 +23,7 @@ class EventScan:
         self._boundary = b"\n\n"
         self.events = 0  # model events so far: no comments, no [DONE]
         self.usage: tuple[int, int] | None = None  # input and output tokens, when told
+        self.withheld = b""  # the data of the usage event that did not leave
         self.done = False  # [DONE] was seen: a clean end
         self.broken: str | None = None  # why the stream can not end cleanly, one word
 
@@ -77,6 +78,7 @@ class EventScan:
         if isinstance(usage, dict):
             self.usage = tokens(usage)
             if choices == []:
+                self.withheld = b"" if self._keep_usage else data
                 return self._keep_usage
         self.events += 1
         return True

@@ -55,7 +55,7 @@ class App:
             body_bytes_max=service.body_bytes_max,
             on_refused=service.on_refused,
         )
-        insight = Insight(state, state.metrics.registry())
+        insight = Insight(state, state.metrics.registry(), loop=loop)
         self._insight = Server(
             insight.on_request, loop=loop, body_bytes_max=lambda: 0, on_refused=lambda _: None
         )

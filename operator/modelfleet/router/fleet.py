@@ -8,7 +8,7 @@ import orjson
 from modelfleet.api.route_table import CascadeRoute, TierRoute
 from modelfleet.route import choose
 from modelfleet.router.metrics import TierStats
-from modelfleet.router.upstream import Replica
+from modelfleet.router.pool import Pool
 
 # While there is no Cascade: enough to tell a client that its model is unknown, not that its body is too large.
 _BODY_BYTES_MAX = 1 << 20
@@ -19,7 +19,7 @@ class Step:
     """One tier of a cascade, ready to be called."""
 
     route: TierRoute
-    replicas: tuple[Replica, ...]
+    pool: Pool
     stats: TierStats
     path_prefix: bytes  # what stands before /chat/completions
     head: bytes  # header lines that every request to this tier carries: host, key, content type
@@ -33,6 +33,7 @@ class Line:
     steps: tuple[Step, ...]
     bounds: tuple[int, ...]
     orders: tuple[tuple[Step, ...], ...]
+    judges: bool  # a tier has an accept rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
         steps=steps,
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
         orders=tuple(choose.fallback(steps, start) for start in range(len(steps))),
+        judges=any(step.route.accept is not None for step in steps),
     )
 
 

@@ -14,21 +14,33 @@ _NOT_RETURNED = frozenset({
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"server",  # of one host
 })  # fmt: skip
 
+# What engines really send, spared the parsing.
+_MEDIA_TYPES = {
+    b"application/json": b"application/json",
+    b"application/json; charset=utf-8": b"application/json",
+    b"text/event-stream": b"text/event-stream",
+    b"text/event-stream; charset=utf-8": b"text/event-stream",
+}
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 def forwarded(headers: Headers) -> bytes:
     """Header lines of a client's request that an engine may see."""
-    return b"".join(b"%b: %b\r\n" % field for field in headers if field[0] in _FORWARDED)
+    # A list, not a generator: half the cost, and this is every request.
+    lines = [b"%b: %b\r\n" % field for field in headers if field[0] in _FORWARDED]
+    return b"".join(lines) if lines else b""
 
 
 def answer_fields(headers: Headers) -> tuple[bytes, bytes]:
     """Header lines of an engine's answer that the client may see, and the media type without parameters."""
     media_type = b""
     lines = []
-    for name, value in headers:
+    for field in headers:
+        name = field[0]
+        if name in _NOT_RETURNED or name.startswith(b"x-modelfleet-"):
+            continue
         if name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
-        if name not in _NOT_RETURNED and not name.startswith(b"x-modelfleet-"):
-            lines.append(b"%b: %b\r\n" % (name, value))
+            media_type = _MEDIA_TYPES.get(field[1]) or field[1].partition(b";")[0].strip().lower()
+        lines.append(b"%b: %b\r\n" % field)
     return b"".join(lines), media_type

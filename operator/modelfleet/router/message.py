@@ -12,6 +12,7 @@ _REASONS = {
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -31,15 +32,18 @@ class Request:
     @property
     def waits_for_go_ahead(self) -> bool:
         """The client sends its body only after an interim answer."""
-        # HTTP/1.0 knows no interim answers.
-        return self.version == "1.1" and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
-        )
+        # Not any(): a generator costs more than the loop, and this runs for every request.
+        for name, value in self.headers:
+            if name == b"expect":
+                return (
+                    self.version == "1.1" and value.lower() == b"100-continue"
+                )  # HTTP/1.0 knows no interim answers
+        return False
 
 
 def path(target: bytes) -> bytes:
     """Path of a request target, in origin or absolute form, without its query."""
-    found = target.partition(b"?")[0]
+    found = target.partition(b"?")[0] if b"?" in target else target
     if found.startswith((b"http://", b"https://")):
         found = b"/" + found.partition(b"://")[2].partition(b"/")[2]
     return found
@@ -70,7 +74,7 @@ def without_upgrade(request: Request, target: bytes) -> bytes:
 
 def answer_head(status: int, fields: bytes, request: Request, *, length: int | None, chunked: bool) -> bytes:
     """Status line and header lines of an answer.  `fields`: lines, each ended by CRLF."""
-    head = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b"Answer"), fields)
+    head = (_STATUS_LINES.get(status) or b"HTTP/1.1 %d Answer\r\n" % status) + fields
     if length is not None:
         head += b"content-length: %d\r\n" % length
     elif chunked:

@@ -13,15 +13,40 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from modelfleet.route.accept import ACCEPTED, REASONS
+
 _PREFIX = "modelfleet_router"
 _TIER_LABELS = ("fleet_namespace", "cascade", "tier", "model_tier")
+_POOL_LABELS = ("fleet_namespace", "model_tier")
 _FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60)
 _INTER_TOKEN_S = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+_HOLD_BACK_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
+_SCORE = (
+    -5,
+    -3,
+    -2,
+    -1.5,
+    -1.25,
+    -1,
+    -0.9,
+    -0.8,
+    -0.7,
+    -0.6,
+    -0.5,
+    -0.4,
+    -0.3,
+    -0.2,
+    -0.15,
+    -0.1,
+    -0.05,
+    -0.02,
+    0,
+)
 _DURATION_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
 
 
 class Histogram:
-    """Counts per bucket of seconds, not yet cumulative."""
+    """Counts per bucket of seconds (or of log probabilities), not yet cumulative."""
 
     __slots__ = ("bounds_s", "counts", "sum_s")
 
@@ -55,9 +80,28 @@ class TierStats:
     tokens_out: int = 0
     errors: Counter[str] = field(default_factory=lambda: Counter({"Unavailable": 0}))
     attempts: Counter[str] = field(default_factory=lambda: Counter({"Answered": 0}))
+    turned_away: Counter[str] = field(
+        default_factory=lambda: Counter({"NoReplica": 0, "QueueFull": 0, "TooLate": 0, "RetryBudget": 0})
+    )
     first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_TOKEN_S))
     inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
     duration: Histogram = field(default_factory=lambda: Histogram(_DURATION_S))
+    judges: bool = False  # the tier has an accept rule; the four below are told only then
+    judged: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((ACCEPTED, *REASONS), 0)))
+    escalated: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
+    score: Histogram = field(default_factory=lambda: Histogram(_SCORE))
+    hold_back: Histogram = field(default_factory=lambda: Histogram(_HOLD_BACK_S))
+
+
+@dataclass(slots=True)
+class PoolStats:
+    """What happened to one ModelTier's replicas."""
+
+    labels: tuple[str, str]  # values of _POOL_LABELS
+    retried: int = 0
+    waiting: int = 0  # now
+    out: int = 0  # now
+    ejected: Counter[str] = field(default_factory=lambda: Counter({"ConsecutiveFailures": 0}))
 
 
 class RouterMetrics(Collector):
@@ -66,6 +110,7 @@ class RouterMetrics(Collector):
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._tiers: dict[tuple[str, str, str, str], TierStats] = {}
+        self._pools: dict[tuple[str, str], PoolStats] = {}
         self.refused: Counter[str] = Counter()  # requests that reached no tier, by HTTP status
         self.table_errors = 0
         self.table_loaded_at_s = 0.0  # Unix time
@@ -77,9 +122,15 @@ class RouterMetrics(Collector):
         labels = (self._namespace, cascade, tier, model_tier)
         return self._tiers.setdefault(labels, TierStats(labels))
 
-    def keep_only(self, current: Iterable[TierStats]) -> None:
+    def pool(self, model_tier: str) -> PoolStats:
+        """The numbers of one ModelTier's replicas; the same object as long as the tier is in the table."""
+        labels = (self._namespace, model_tier)
+        return self._pools.setdefault(labels, PoolStats(labels))
+
+    def keep_only(self, current: Iterable[TierStats], pools: Iterable[PoolStats] = ()) -> None:
         """Forget the tiers that left the table, so that series stay bounded."""
         self._tiers = {stats.labels: stats for stats in current}
+        self._pools = {stats.labels: stats for stats in pools}
 
     def registry(self) -> CollectorRegistry:
         """A registry with these numbers and the process's own."""
@@ -97,6 +148,8 @@ class RouterMetrics(Collector):
         tiers = list(self._tiers.values())
         yield from _counters(tiers)
         yield from _histograms(tiers)
+        yield from _judgements([stats for stats in tiers if stats.judges])
+        yield from _pools(list(self._pools.values()))
         refused = _counter(
             "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
         )
@@ -129,6 +182,9 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
     errors = _counter("request_errors", "Errors that clients saw, by kind", (*_TIER_LABELS, "kind"))
     attempts = _counter("attempts", "Attempts by how they ended", (*_TIER_LABELS, "outcome"))
     tokens = _counter("tokens", "Tokens of answers", (*_TIER_LABELS, "type"))
+    away = _counter(
+        "turned_away", "Times that a tier did not take a request, by reason", (*_TIER_LABELS, "reason")
+    )
     in_flight = _gauge("requests_in_flight", "Requests at a tier now, waiting ones included", _TIER_LABELS)
     for stats in tiers:
         started.add_metric(stats.labels, stats.started)
@@ -140,11 +196,47 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
             errors.add_metric((*stats.labels, kind), count)
         for outcome, count in stats.attempts.items():
             attempts.add_metric((*stats.labels, outcome), count)
-    yield from (started, answered, errors, attempts, tokens, in_flight)
+        for reason, count in stats.turned_away.items():
+            away.add_metric((*stats.labels, reason), count)
+    yield from (started, answered, errors, attempts, tokens, away, in_flight)
+
+
+def _judgements(tiers: list[TierStats]) -> Iterator[Metric]:
+    judged = _counter("judged", "Answers by the verdict on them", (*_TIER_LABELS, "verdict"))
+    escalated = _counter(
+        "escalations", "Answers that were not sent: the next tier was asked", (*_TIER_LABELS, "reason")
+    )
+    # Log probabilities are negative, so this one has no sum and no count beside its buckets.
+    score = _histogram("score", "The signal of judged answers, a log probability")
+    held = _histogram("hold_back_seconds", "Streams: from the first token to the verdict")
+    for stats in tiers:
+        for verdict, count in stats.judged.items():
+            judged.add_metric((*stats.labels, verdict), count)
+        for reason, count in stats.escalated.items():
+            escalated.add_metric((*stats.labels, reason), count)
+        score.add_metric(stats.labels, stats.score.buckets(), None)
+        held.add_metric(stats.labels, stats.hold_back.buckets(), stats.hold_back.sum_s)
+    yield from (judged, escalated, score, held)
+
+
+def _pools(pools: list[PoolStats]) -> Iterator[Metric]:
+    retried = _counter("retries", "Attempts at a tier beyond a request's first there", _POOL_LABELS)
+    ejected = _counter(
+        "replicas_ejected", "Times that a replica was taken out, by reason", (*_POOL_LABELS, "reason")
+    )
+    out = _gauge("replicas_out", "Replicas that are out, or probed one request at a time", _POOL_LABELS)
+    waiting = _gauge("requests_waiting", "Requests that wait for a place at a replica", _POOL_LABELS)
+    for stats in pools:
+        retried.add_metric(stats.labels, stats.retried)
+        out.add_metric(stats.labels, stats.out)
+        waiting.add_metric(stats.labels, stats.waiting)
+        for reason, count in stats.ejected.items():
+            ejected.add_metric((*stats.labels, reason), count)
+    yield from (retried, ejected, out, waiting)
 
 
 def _histograms(tiers: list[TierStats]) -> Iterator[Metric]:
-    first = _histogram("time_to_first_token_seconds", "Streams: from the attempt's start to its first event")
+    first = _histogram("time_to_first_token_seconds", "Streams: from asking for a replica to the first event")
     inter = _histogram("inter_token_latency_seconds", "Streams: time between two events")
     whole = _histogram("request_duration_seconds", "From the whole request to the last byte of its answer")
     for stats in tiers:

@@ -1,8 +1,8 @@
 """A request's life, from the choice of its first tier to the last byte of its answer.
 
-    begin -> _attempt -> upstream_head -> upstream_body* -> upstream_end
-                 ^             |               |
-                 +--- _retry --+---------------+     only while the client has not got a byte
+    begin -> _attempt -> (admitted) -> _ask -> upstream_head -> upstream_body* -> upstream_end
+                 ^                                   |               |
+                 +------------- _retry --------------+---------------+     only while the client has not got a byte
 
 A whole answer is held until it is complete and then sent at once, so an engine that dies in the middle of one costs
 an attempt and not the request.  A stream is committed with its first event: from then on a break is shown as a
@@ -11,9 +11,9 @@ break (an error event, no [DONE], connection cut), never as an end, and never me
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from modelfleet.route import answer, choose, refusal
+from modelfleet.route import answer, choose, refusal, waiting
 from modelfleet.route.call import Call
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
@@ -21,7 +21,7 @@ from modelfleet.router.fleet import Line, Step
 from modelfleet.router.headers import answer_fields, forwarded
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
-from modelfleet.router.upstream import Headers, Upstream
+from modelfleet.router.upstream import Headers, Replica, Upstream
 
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
 # Longest silence inside a stream.  A llama.cpp that is stopped keeps its connections open and says nothing more.
@@ -41,10 +41,10 @@ class Exchange:
     """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
-        "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
+        "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_last_byte_s", "_length_known", "_line", "_loop",
-        "_order", "_outcomes", "_passing", "_plan", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_timer", "_upstream",
+        "_order", "_outcomes", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
+        "_status", "_step", "_tries", "_upstream", "_waits",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
@@ -56,13 +56,14 @@ class Exchange:
         self._start_s = shell.loop.time()
         self._deadline_s = self._start_s + line.route.deadline_s
         self._order = line.orders[choose.entry(line.bounds, shell.spin())]
-        self._plan = choose.attempts(self._order, turn=shell.turn())
+        self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
-        self._body = call.encoded(self._order[0].route.served_name)
+        self._body = self._encoded(self._order[0])
         self._outcomes: set[str] = set()
         self._count = 0
         self._committed = False
         self._slow = False
+        self._waits = False
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
@@ -70,17 +71,58 @@ class Exchange:
         self._entry = entry.stats
         self._entry.started += 1
         self._client.patron = self
-        self._timer: asyncio.TimerHandle | None = None
         self._attempt()
 
     def _attempt(self) -> None:
-        """Ask the next replica, or say that there is none left."""
-        target = next(self._plan, None)
-        if target is None:
-            self._give_up(_verdict(self._outcomes))
+        """Ask the next replica, wait for a place at one, or say that there is none left."""
+        self._arrived_s = now_s = self._loop.time()
+        tries = self._tries
+        while (step := tries.step()) is not None:
+            found = step.pool.enter(
+                self,
+                tries.tried,
+                fields=self._call.fields,
+                turn=tries.turn,
+                now_s=now_s,
+                deadline_s=self._deadline_s,
+            )
+            if isinstance(found, str):
+                self._pass_over(step, found)
+                continue
+            self._step = step
+            step.stats.in_flight += 1
+            if found is None:
+                self._waits = True
+                self._arm(now_s)
+            else:
+                self._ask(found)
             return
-        index, self._replica = target
-        step = self._step = self._order[index]
+        self._give_up(_verdict(self._outcomes))
+
+    def admitted(self, replica: Replica) -> None:
+        self._waits = False
+        self._ask(replica)
+
+    def turned_away(self, why: str) -> None:
+        """It is no use to wait any longer at this tier."""
+        self._waits = False
+        self._step.stats.in_flight -= 1
+        self._pass_over(self._step, why)
+        self._attempt()
+
+    def _pass_over(self, step: Step, why: str) -> None:
+        """The tier does not take the request."""
+        step.stats.turned_away[why] += 1
+        self._tries.move_on()
+        if why in waiting.BUSY:
+            self._outcomes.add(why)
+            if not self._count:
+                self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
+
+    def _ask(self, replica: Replica) -> None:
+        """Send the request to the replica whose place it has."""
+        self._replica = replica
+        self._tries.began(replica)
         self._count += 1
         self._attempt_s = self._last_byte_s = self._loop.time()
         self._first_try = True
@@ -88,13 +130,11 @@ class Exchange:
         self._held_bytes = 0
         self._scan: EventScan | None = None
         self._passing = False
-        step.stats.in_flight += 1
-        self._replica.in_flight += 1
         self._arm(self._attempt_s)
-        self._upstream = self._replica.send(self, self._upstream_request(step))
+        self._upstream = replica.send(self, self._upstream_request(self._step))
 
     def _upstream_request(self, step: Step) -> bytes:
-        body = self._body if step is self._order[0] else self._call.encoded(step.route.served_name)
+        body = self._body_for(step)
         return b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
             step.path_prefix,
             self._request.path[len(b"/v1") :],
@@ -103,6 +143,12 @@ class Exchange:
             len(body),
             body,
         )
+
+    def _body_for(self, step: Step) -> bytes:
+        return self._body if step is self._order[0] else self._encoded(step)
+
+    def _encoded(self, step: Step) -> bytes:
+        return self._call.encoded(step.route.served_name)
 
     # What the engine tells.
 
@@ -113,17 +159,19 @@ class Exchange:
         self._length_known = length_known
         if outcome is None and status <= answer.HTTP_OK_MAX:
             if kind == b"text/event-stream" and self._call.stream:
-                self._scan = EventScan(keep_usage=self._call.wants_usage)
+                self._scan = self._new_scan()
             elif kind != b"application/json":
                 outcome = "NotAnAnswer"
         if outcome is not None:
+            pause_s = answer.pause_s(status, headers)
+            if pause_s is not None:
+                self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
             self._retry(outcome)
             return
-        self._fields = b"%bx-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (
-            fields,
-            self._step.route.name.encode(),
-            self._count,
-        )
+        self._fields = fields
+
+    def _new_scan(self) -> EventScan:
+        return EventScan(keep_usage=self._call.wants_usage)
 
     def upstream_body(self, data: bytes) -> None:
         if self._scan is not None:
@@ -157,7 +205,7 @@ class Exchange:
             if scan.events == 0:
                 self._retry(scan.broken or "Reset")
                 return
-            self._step.stats.first_token.observe(now_s - self._attempt_s)
+            self._step.stats.first_token.observe(now_s - self._arrived_s)
             out = self._commit() + out
         elif fresh and not self._slow:
             self._step.stats.inter_token.observe((now_s - self._last_byte_s) / fresh, fresh)
@@ -170,39 +218,53 @@ class Exchange:
     def _commit(self) -> bytes:
         """From here on the client gets this answer, or a broken one.  Gives what was held back so far."""
         self._committed = True
-        self._client.begin(self._status, self._fields, length=None)
+        self._open(length=None)
         held, self._held = b"".join(self._held), []
         self._body = self._request.body = b""  # there will be no other attempt
         return held
 
+    def _open(self, *, length: int | None) -> None:
+        """Tell the client how its answer begins, and who gave it."""
+        tier = self._step.route.name.encode()
+        told = b"x-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (tier, self._count)
+        self._client.begin(self._status, self._fields + told, length=length)
+
     def upstream_end(self) -> None:
         scan = self._scan
-        stats = self._step.stats
         if scan is not None:
             if not scan.done:
                 self.upstream_lost("Truncated", stale=False)
                 return
-            used = scan.usage or (0, scan.events)
             if not self._committed:  # no event but [DONE]
                 self._client.write(self._commit())
+            self._answered(scan.usage or (0, scan.events))
         elif self._passing:
-            used = (0, 0)
+            self._answered((0, 0))
         else:
-            body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-            if self._status <= answer.HTTP_OK_MAX:
-                outcome = answer.fault(body, length_known=self._length_known)
-                if outcome is not None:
-                    self._retry(outcome)
-                    return
-            used = answer.usage(body)
-            self._client.begin(self._status, self._fields, length=len(body))
-            self._client.write(body)
+            self._end_whole(self._held[0] if len(self._held) == 1 else b"".join(self._held))
+
+    def _end_whole(self, body: bytes) -> None:
+        """All of an answer that was not streamed is here."""
+        if self._status <= answer.HTTP_OK_MAX:
+            outcome = answer.fault(body, length_known=self._length_known)
+            if outcome is not None:
+                self._retry(outcome)
+                return
+        self._send_whole(body, answer.usage(body))
+
+    def _send_whole(self, body: bytes, used: tuple[int, int]) -> None:
+        self._open(length=len(body))
+        self._client.write(body)
+        self._answered(used)
+
+    def _answered(self, used: tuple[int, int]) -> None:
+        """The client has its answer; `used`: its input and output tokens."""
+        stats = self._step.stats
         stats.tokens_in += used[0]
         stats.tokens_out += used[1]
         stats.answered += 1
         stats.duration.observe(self._loop.time() - self._start_s)
         self._leave("Answered")
-        self._disarm()
         self._client.finish()
 
     def upstream_lost(self, outcome: str, *, stale: bool) -> None:
@@ -218,10 +280,10 @@ class Exchange:
     # What the client tells.
 
     def client_gone(self) -> None:
-        self._disarm()
-        if self._upstream is not None:
-            upstream = self._upstream
+        upstream = self._upstream
+        if upstream is not None or self._waits:
             self._leave("Cancelled")
+        if upstream is not None:
             upstream.abort()
 
     def client_slow(self) -> None:
@@ -251,7 +313,6 @@ class Exchange:
         self._leave(outcome)
         if upstream is not None:
             upstream.abort()
-        self._disarm()
         self._entry.errors["Broken"] += 1
         self._client.patron = None
         if self._scan is not None:
@@ -259,31 +320,33 @@ class Exchange:
         self._client.cut()
 
     def _give_up(self, refused: Refusal) -> None:
-        self._disarm()
         self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
+        if refused.retry_after_s is not None:
+            now_s = self._loop.time()
+            after_s = [step.pool.retry_after_s(now_s) for step in self._order if step.pool.replicas]
+            refused = replace(refused, retry_after_s=min(after_s, default=refused.retry_after_s))
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._count)
 
     def _leave(self, outcome: str) -> None:
-        """The attempt under way is over."""
-        stats = self._step.stats
-        stats.in_flight -= 1
-        stats.attempts[outcome] += 1
-        self._replica.in_flight -= 1
-        self._upstream = None
+        """The attempt under way is over, or the wait for it."""
+        step = self._step
+        step.stats.in_flight -= 1
         self._outcomes.add(outcome)
+        if self._waits:
+            self._waits = False
+            step.pool.quit(self)
+            return
+        step.stats.attempts[outcome] += 1
+        self._upstream = None
+        step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 
-    def _arm(self, now_s: float) -> None:
-        """One timer per exchange, moved lazily: it looks at the limits when it fires, not at every byte."""
-        self._disarm()
+    def _arm(self, now_s: float, due_s: float = float("inf")) -> None:
+        """Look at the limits then, not at every byte."""
         # No later than one silence from now: what is due may come nearer when a stream begins.
-        due_s = min(self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
-        self._timer = self._loop.call_at(due_s, self._tick)
+        due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
+        self._client.ring_at(due_s)
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tick(self) -> None:
+    def tick(self) -> None:
         now_s = self._loop.time()
         late = now_s >= self._deadline_s
         if not late and now_s < self._attempt_due_s():
@@ -307,6 +370,8 @@ class Exchange:
         stream may be silent for so long, but not beyond SILENCE_S_MAX.  A client that reads slowly holds the engine
         back, which is not the engine's silence.
         """
+        if self._waits:
+            return self._deadline_s
         if not self._committed:
             return self._attempt_s + self._step.route.timeout_s
         if self._slow:
@@ -316,6 +381,8 @@ class Exchange:
 
 def _verdict(outcomes: set[str]) -> Refusal:
     """What to tell a client that nobody could serve."""
+    if outcomes & waiting.BUSY:
+        return refusal.BUSY
     if outcomes == {"RateLimited"}:
         return refusal.RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:

@@ -46,6 +46,7 @@ class Patron(Protocol):
     def client_gone(self) -> None: ...
     def client_slow(self) -> None: ...
     def client_ready(self) -> None: ...
+    def tick(self) -> None: ...
 
 
 class Server:
@@ -84,25 +85,9 @@ class Client(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
-        "_chunked",
-        "_current",
-        "_ends_by_close",
-        "_head_bytes",
-        "_head_done",
-        "_header_count",
-        "_parser",
-        "_pending_head",
-        "_queue",
-        "_refused",
-        "_request",
-        "_server",
-        "_transport",
-        "_unsent",
-        "_url",
-        "expires_s",
-        "idle_since_s",
+        "_alarm", "_alarm_s", "_body", "_body_bytes", "_body_bytes_max", "_chunked", "_current", "_ends_by_close",
+        "_head_bytes", "_head_done", "_headers", "_parser", "_pending_head", "_piece_bytes", "_queue",
+        "_refused", "_request", "_server", "_transport", "_unsent", "_url", "expires_s", "idle_since_s",
         "patron",
     )  # fmt: skip
 
@@ -116,6 +101,8 @@ class Client(asyncio.Protocol):
         self._pending_head = b""
         self._ends_by_close = False
         self._unsent = _NEVER_BYTES
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_s = _NEVER_S
         self.patron: Patron | None = None
 
     # What the one who answers does.
@@ -146,14 +133,21 @@ class Client(asyncio.Protocol):
             self._transport.write(rest)
         self._next()
 
+    def whole(self, status: int, fields: bytes, body: bytes) -> None:
+        """A whole answer at once, in one write."""
+        current = cast("Request", self._current)
+        if self._server.draining:
+            current.keep_alive = False
+        head = answer_head(status, fields, current, length=len(body), chunked=False)
+        # A HEAD is told the length alone.
+        self._transport.write(head if current.method == b"HEAD" else head + body)
+        self._next()
+
     def reply(
         self, status: int, body: bytes, fields: bytes = b"", *, content_type: bytes = b"application/json"
     ) -> None:
-        """A whole answer at once."""
-        self.begin(status, b"content-type: %b\r\n%b" % (content_type, fields), length=len(body))
-        current = cast("Request", self._current)
-        self.write(b"" if current.method == b"HEAD" else body)  # a HEAD is told the length alone
-        self._next()
+        """A whole answer of our own at once."""
+        self.whole(status, b"content-type: %b\r\n%b" % (content_type, fields), body)
 
     def refuse(self, refused: Refusal, fields: bytes = b"") -> None:
         """A whole error answer at once."""
@@ -161,6 +155,24 @@ class Client(asyncio.Protocol):
         if refused.retry_after_s is not None:
             fields += b"retry-after: %d\r\n" % refused.retry_after_s
         self.reply(refused.status, refused.body(), fields)
+
+    def ring_at(self, due_s: float) -> None:
+        """Have the patron's `tick` called at that time, or earlier.
+
+        One timer for the whole connection, which outlives its requests and only ever moves to an earlier time: making
+        and cancelling one costs as much as a tenth of a request, and almost none of them is ever due.
+        """
+        if due_s < self._alarm_s:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_s = due_s
+            self._alarm = self._server.loop.call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._alarm_s = _NEVER_S
+        if self.patron is not None:
+            self.patron.tick()
 
     def cut(self) -> None:
         """End the connection in a way that no client takes for a complete answer."""
@@ -235,6 +247,7 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._piece_bytes = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -261,6 +274,8 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._server.clients.discard(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._refused = True
         self._queue.clear()
         patron, self.patron = self.patron, None
@@ -279,10 +294,10 @@ class Client(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._head_done = False
-        self._head_bytes = 0
-        self._header_count = 0
+        self._head_bytes = 0  # that came before the present piece
         self._url = b""
-        self._request = Request()
+        self._request = request = Request()
+        self._headers = request.headers
         self._body: list[bytes] = []
         self._body_bytes = 0
         self.idle_since_s = _NEVER_S
@@ -293,24 +308,22 @@ class Client(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done or self._refused:
-            return  # a trailer
-        self._header_count += 1
-        self._head_bytes += len(name) + len(value)
-        if self._header_count > HEADERS_MAX or self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse_message(refusal.HEAD_TOO_LARGE)
-            return
-        cast("Request", self._request).headers.append((name.lower(), value))
+        if not self._head_done:  # else it is a trailer
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         request = self._request
         if self._refused or request is None:
             return
         self._head_done = True
+        if self._head_too_large(request):
+            self._refuse_message(refusal.HEAD_TOO_LARGE)
+            return
         request.method = self._parser.get_method()
         request.version = self._parser.get_http_version()
         request.path = path(self._url)
-        fault = head_fault(request, body_bytes_max=self._server.body_bytes_max())
+        self._body_bytes_max = self._server.body_bytes_max()
+        fault = head_fault(request, body_bytes_max=self._body_bytes_max)
         if fault is not None:
             self._refuse_message(fault)
         elif self._current is None:
@@ -318,12 +331,19 @@ class Client(asyncio.Protocol):
             if request.waits_for_go_ahead:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _head_too_large(self, request: Request) -> bool:
+        # Added up only where the pieces that it came in leave a doubt; a piece is at most what one read gives.
+        if self._head_bytes + self._piece_bytes <= HEAD_BYTES_MAX:
+            return len(request.headers) > HEADERS_MAX
+        fields_bytes = sum(len(name) + len(value) for name, value in request.headers)
+        return len(request.headers) > HEADERS_MAX or fields_bytes + len(self._url) > HEAD_BYTES_MAX
+
     def on_body(self, data: bytes) -> None:
         if self._refused:
             return
         self._body_bytes += len(data)
-        if self._body_bytes > self._server.body_bytes_max():
-            self._refuse_message(refusal.body_too_large(self._server.body_bytes_max()))
+        if self._body_bytes > self._body_bytes_max:
+            self._refuse_message(refusal.body_too_large(self._body_bytes_max))
             return
         self._body.append(data)
 

@@ -10,6 +10,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from modelfleet.route import call, refusal
 from modelfleet.route.refusal import Refusal, Refused
+from modelfleet.router import debug
+from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
 from modelfleet.router.relay import Exchange, Shell
 from modelfleet.router.server import Client
@@ -59,7 +61,8 @@ class Service:
             raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
-        return Exchange(client, request, asked, line, self._shell)
+        kind = JudgedExchange if line.judges else Exchange
+        return kind(client, request, asked, line, self._shell)
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[str(refused.status)] += 1
@@ -82,12 +85,15 @@ def probe(state: State, client: Client, request: Request) -> None:
 class Insight:
     """The paths of the metrics port."""
 
-    def __init__(self, state: State, registry: CollectorRegistry) -> None:
+    def __init__(self, state: State, registry: CollectorRegistry, *, loop: asyncio.AbstractEventLoop) -> None:
         self._state = state
+        self._loop = loop
         self._registry = registry
 
     def on_request(self, client: Client, request: Request) -> None:
         if request.path == b"/metrics" and request.method in _READS:
             client.reply(200, generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST.encode())
+        elif request.path == b"/debug/table" and request.method == b"GET":
+            client.reply(200, debug.table(self._state, now_s=self._loop.time()))
         else:
             probe(self._state, client, request)

@@ -7,9 +7,10 @@ they began with.
 
 import asyncio
 import logging
+import random
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable,
 from modelfleet.route.endpoints import Address, addresses
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
 from modelfleet.router.metrics import RouterMetrics, TierStats
+from modelfleet.router.pool import Pool
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.upstream import Replica
 
@@ -31,18 +33,37 @@ _HTTP_PORT = 80
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """An address and how to talk to it: what makes two replicas the same."""
+    """An address and how to talk to it: what makes two replicas the same.
 
+    Two tiers at one address are two, as the health and the places of one are not the other's.
+    """
+
+    model_tier: str
     host: str
     port: int
     tls: ssl.SSLContext | None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the next fleet is made of, while making it can still fail."""
+
+    replicas: dict[_Target, Replica] = field(default_factory=dict)
+    pools: dict[tuple[str, bool], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
+    keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
 
 
 class State:
     """Turns what is observed into the fleet that requests read."""
 
     def __init__(
-        self, *, metrics: RouterMetrics, secrets: Secrets, loop: asyncio.AbstractEventLoop, router: str
+        self,
+        *,
+        metrics: RouterMetrics,
+        secrets: Secrets,
+        loop: asyncio.AbstractEventLoop,
+        router: str,
+        spin: Callable[[], float] = random.random,
     ) -> None:
         self.fleet: Fleet = fleet({})
         self.metrics = metrics
@@ -53,7 +74,9 @@ class State:
         self._config_map = names.route_table(router)
         self._table: RouteTable | None = None
         self._endpoints: Mapping[str, tuple[Address, ...]] | None = None
+        self._spin = spin
         self._replicas: dict[_Target, Replica] = {}
+        self.pools: dict[tuple[str, bool], Pool] = {}  # by ModelTier and whether it is external
 
     def unready_reason(self) -> str | None:
         """Why no requests should be sent here, for /readyz."""
@@ -106,82 +129,98 @@ class State:
         self._swap(self._table, self._endpoints)
 
     def sweep(self, now_s: float) -> None:
-        """Give back connections that idle; `now_s` is the loop's time."""
+        """Give back connections that idle, let replicas that were out come back; `now_s` is the loop's time."""
         for replica in self._replicas.values():
             replica.sweep(now_s)
+        for pool in self.pools.values():
+            pool.sweep(now_s)
 
     # The output.
 
     def _swap(self, table: RouteTable | None, endpoints: Mapping[str, tuple[Address, ...]] | None) -> None:
-        replicas: dict[_Target, Replica] = {}
-        missing: dict[tuple[str, str, str, str], bool] = {}
+        draft = _Draft()
         routes = table.cascades if table is not None else ()
-        lines = {route.model_name: self._line(route, endpoints or {}, replicas, missing) for route in routes}
+        lines = {route.model_name: self._line(route, endpoints or {}, draft) for route in routes}
         # Everything that can fail is done: from here on it is plain assignments.
-        gone = [replica for target, replica in self._replicas.items() if target not in replicas]
-        self._table, self._endpoints, self._replicas = table, endpoints, replicas
-        self.metrics.keep_only(step.stats for one in lines.values() for step in one.steps)
-        self.metrics.keys_missing = missing
+        gone = [replica for target, replica in self._replicas.items() if target not in draft.replicas]
+        left = [pool for key, pool in self.pools.items() if key not in draft.pools]
+        self._table, self._endpoints, self._replicas = table, endpoints, draft.replicas
+        self.pools = {key: pool for key, (pool, _, _) in draft.pools.items()}
+        self.metrics.keep_only(
+            (step.stats for one in lines.values() for step in one.steps),
+            (pool.stats for pool in self.pools.values()),
+        )
+        self.metrics.keys_missing = draft.keys_missing
         self.fleet = fleet(lines)
+        now_s = self._loop.time()
+        for pool, tier, found in draft.pools.values():
+            pool.update(
+                found,
+                concurrency=tier.concurrency,
+                per_replica=tier.waiting,
+                prefix_characters=tier.prefix_characters,
+                now_s=now_s,
+            )
+        for pool in left:
+            pool.update((), concurrency=None, per_replica=0, now_s=now_s)
         for replica in gone:
             replica.close()
 
-    def _line(
-        self,
-        route: CascadeRoute,
-        endpoints: Mapping[str, tuple[Address, ...]],
-        replicas: dict[_Target, Replica],
-        missing: dict[tuple[str, str, str, str], bool],
-    ) -> Line:
+    def _line(self, route: CascadeRoute, endpoints: Mapping[str, tuple[Address, ...]], draft: _Draft) -> Line:
         steps = []
         for tier in route.tiers:
             stats = self.metrics.tier(route.cascade, tier.name, tier.model_tier)
+            stats.judges = tier.accept is not None
             if tier.external is not None:
-                steps.append(self._external(tier, tier.external, stats, replicas, missing))
+                steps.append(self._external(tier, tier.external, stats, draft))
                 continue
-            targets = [_Target(at.host, at.port, None) for at in endpoints.get(tier.service or "", ())]
-            found = tuple(self._replica(target, replicas) for target in targets)
+            at = endpoints.get(tier.service or "", ())
+            pool = self._pool(
+                tier, [_Target(tier.model_tier, each.host, each.port, None) for each in at], draft
+            )
             head = _head(tier.service or "", None)
-            steps.append(Step(route=tier, replicas=found, stats=stats, path_prefix=b"/v1", head=head))
+            steps.append(Step(route=tier, pool=pool, stats=stats, path_prefix=b"/v1", head=head))
         return line(route, tuple(steps))
 
-    def _external(
-        self,
-        tier: TierRoute,
-        external: ExternalTarget,
-        stats: TierStats,
-        replicas: dict[_Target, Replica],
-        missing: dict[tuple[str, str, str, str], bool],
-    ) -> Step:
+    def _external(self, tier: TierRoute, external: ExternalTarget, stats: TierStats, draft: _Draft) -> Step:
         base = _base(external.base_url)
         if base is None:
             # One user's mistake must not stop the table of a whole namespace.
             _log.error("external address is none", extra={"tier": tier.model_tier})
-            return Step(route=tier, replicas=(), stats=stats, path_prefix=b"", head=b"")
+            return Step(route=tier, pool=self._pool(tier, [], draft), stats=stats, path_prefix=b"", head=b"")
         key = self._secrets.key(external.api_key_file) if external.api_key_file else None
         usable = True
         if external.api_key_file is not None:
-            missing[stats.labels] = key is None
+            draft.keys_missing[stats.labels] = key is None
             usable = key is not None
         tls = self._secrets.tls(external.ca_file) if base.secure else None
         if base.secure and tls is None:
             usable = False  # its own authority is not there (yet): nothing is ever sent unverified
-        target = _Target(base.host, base.port, tls)
-        found = (self._replica(target, replicas),) if usable else ()
+        targets = [_Target(tier.model_tier, base.host, base.port, tls)] if usable else []
         return Step(
             route=tier,
-            replicas=found,
+            pool=self._pool(tier, targets, draft),
             stats=stats,
             path_prefix=base.path.encode(),
             head=_head(base.netloc, key),
         )
 
-    def _replica(self, target: _Target, replicas: dict[_Target, Replica]) -> Replica:
-        """One object per address, shared by all cascades and kept over swaps: it counts and holds connections."""
-        found = replicas.get(target) or self._replicas.get(target)
+    def _pool(self, tier: TierRoute, targets: Sequence[_Target], draft: _Draft) -> Pool:
+        """One object per ModelTier, shared by all Cascades and kept over swaps: requests wait in it."""
+        key = (tier.model_tier, tier.external is not None)
+        pool = draft.pools[key][0] if key in draft.pools else self.pools.get(key)
+        if pool is None:
+            stats = self.metrics.pool(tier.model_tier)
+            pool = Pool(stats, external=tier.external is not None, spin=self._spin)
+        draft.pools[key] = (pool, tier, [self._replica(target, draft) for target in targets])
+        return pool
+
+    def _replica(self, target: _Target, draft: _Draft) -> Replica:
+        """One object per address of a tier, kept over swaps: it counts and holds connections."""
+        found = draft.replicas.get(target) or self._replicas.get(target)
         if found is None:
             found = Replica(target.host, target.port, loop=self._loop, tls=target.tls)
-        replicas[target] = found
+        draft.replicas[target] = found
         return found
 
 

@@ -10,6 +10,9 @@ from typing import Protocol, cast
 
 import httptools
 
+from modelfleet.route import affinity
+from modelfleet.route.health import UNLIMITED, Health
+
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0  # inside the cluster; a pod whose address is gone swallows packets silently
@@ -34,14 +37,18 @@ class Taker(Protocol):
 class Replica:
     """One address that takes requests."""
 
-    __slots__ = ("_idle", "_left", "_loop", "_tls", "host", "in_flight", "port")
+    __slots__ = ("_idle", "_left", "_loop", "_tls", "health", "host", "in_flight", "port", "room", "seed")
 
     def __init__(
         self, host: str, port: int, *, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
     ) -> None:
         self.host = host
         self.port = port
-        self.in_flight = 0  # counted by the exchanges
+        # Its pool's matter: requests that have a place here, how many may have, and what is known of it.
+        self.in_flight = 0
+        self.room = UNLIMITED
+        self.health = Health()
+        self.seed = affinity.seed(f"{host}:{port}")
         self._loop = loop
         self._tls = tls
         self._idle: list[Upstream] = []

@@ -1,0 +1,113 @@
+"""What one request has been through, over all its tiers: for headers, the last comment of a stream, and usage."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from modelfleet.route.accept import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens of an answer that was not sent.  `prompt`: None where the engine was stopped before it could tell."""
+
+    prompt: int | None
+    completion: int
+
+
+class Journey:
+    """Attempts, escalations, and what they cost."""
+
+    __slots__ = ("attempts", "below", "escalations", "judged", "score", "spent")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.escalations = 0
+        self.judged = False  # some tier of the cascade has an accept rule: answers tell more
+        self.score: float | None = None  # of the answer that is sent
+        self.below = False  # it was not accepted, and sent because nothing better could be had
+        self.spent: list[Spent] = []
+
+    def rejected(self, spent: Spent) -> None:
+        """An answer was not good enough, and the request moves on."""
+        self.spent.append(spent)
+        self.escalations += 1
+        self.score, self.below = None, False
+
+    def took(self, verdict: Verdict) -> None:
+        """The answer with this verdict is sent."""
+        self.score = verdict.score
+        self.below = not verdict.accepted
+
+    def fields(self, tier: str) -> bytes:
+        """The header lines that say where an answer comes from."""
+        lines = b"x-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (tier.encode(), self.attempts)
+        if self.judged:
+            lines += b"x-modelfleet-escalations: %d\r\n" % self.escalations
+            if self.score is not None:
+                lines += b"x-modelfleet-score: %.4f\r\n" % self.score
+            if self.below:
+                lines += b"x-modelfleet-accepted: false\r\n"
+        return lines
+
+    def comment(self, tier: str) -> bytes:
+        """The same as the last comment of a stream."""
+        told = [f"tier={tier}", f"attempts={self.attempts}", f"escalations={self.escalations}"]
+        if self.score is not None:
+            told.append(f"score={self.score:.4f}")
+        if self.below:
+            told.append("accepted=false")
+        return f": modelfleet {' '.join(told)}\n\n".encode()
+
+    def whole(self, body: bytes, *, keep_logprobs: bool, fields: dict[str, Any] | None = None) -> bytes:
+        """A whole answer as the client gets it: without what only we asked for, with the usage of all tiers.
+
+        `fields`: what is in `body`, where it has been read already; it is used up.
+        """
+        if keep_logprobs and not self.spent:
+            return body
+        if fields is not None:
+            self._settle(fields, keep_logprobs=keep_logprobs)
+            return orjson.dumps(fields)
+        return _changed(body, lambda fields: self._settle(fields, keep_logprobs=keep_logprobs))
+
+    def usage_event(self, data: bytes) -> bytes:
+        """The event with this usage data, and the tokens of all tiers."""
+        return b"data: %b\n\n" % _changed(data, lambda fields: self._settle(fields, keep_logprobs=True))
+
+    def _settle(self, fields: dict[str, Any], *, keep_logprobs: bool) -> None:
+        choices = fields.get("choices")
+        for choice in choices if isinstance(choices, list) and not keep_logprobs else ():
+            if isinstance(choice, dict) and "logprobs" in choice:
+                choice["logprobs"] = None
+        usage = fields.get("usage")
+        if self.spent and isinstance(usage, dict):
+            self._add(usage)
+
+    def _add(self, usage: dict[str, Any]) -> None:
+        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        # Where an engine could not tell, the prompt counts as long as it did in the end: it was the same text.
+        prompt_all = prompt + sum(prompt if one.prompt is None else one.prompt for one in self.spent)
+        completion_all = completion + sum(one.completion for one in self.spent)
+        usage.update(
+            prompt_tokens=prompt_all,
+            completion_tokens=completion_all,
+            total_tokens=prompt_all + completion_all,
+        )
+
+
+def _changed(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    try:
+        fields = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data
+    if not isinstance(fields, dict):
+        return data
+    change(fields)
+    return orjson.dumps(fields)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0

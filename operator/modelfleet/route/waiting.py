@@ -1,0 +1,35 @@
+"""Whether a request may wait for a tier whose replicas are all busy.
+
+Holding it is worth something only when it can still be answered in time: one that cannot is told so at once, while
+its client can do something else.
+"""
+
+import math
+
+RETRY_AFTER_MAX_S = 30
+BUSY = frozenset({"QueueFull", "TooLate"})  # why a tier that is well does not take a request
+
+
+def wait_s(ahead: int, *, room: int, hold_s: float) -> float:
+    """When one of `room` busy places is free for a request with `ahead` others before it.
+
+    `hold_s`: how long a request holds its place, on average; 0 while that is not known.
+    """
+    return (ahead + 1) * hold_s / room
+
+
+def barrier(*, ahead: int, waiting_max: int, room: int, hold_s: float, left_s: float) -> str | None:
+    """Why a request must not wait, one word; None: it may.
+
+    `room`: places of all replicas that it could get, `left_s`: time until its deadline, for the answer too.
+    """
+    if room <= 0:
+        return "NoReplica"
+    if ahead >= waiting_max:
+        return "QueueFull"
+    return "TooLate" if wait_s(ahead, room=room, hold_s=hold_s) + hold_s > left_s else None
+
+
+def retry_after_s(*, ahead: int, room: int, hold_s: float) -> int:
+    """When it is worth while to ask again: whole seconds, at least 1."""
+    return max(1, min(RETRY_AFTER_MAX_S, math.ceil(wait_s(ahead, room=max(1, room), hold_s=hold_s))))

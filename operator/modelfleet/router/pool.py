@@ -1,0 +1,240 @@
+"""The replicas of one ModelTier as this router sees them, shared by all Cascades that name the tier.
+
+Every attempt takes a place at a replica here and gives it back with how it ended.  When no place is free, requests
+wait in order of arrival.  Whoever waits always waits for something: a free place never stays free while a waiting
+request could have it, and when no replica is left that may have requests, nobody is left waiting.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from modelfleet.route import affinity, choose, health, waiting
+from modelfleet.route.budget import RetryBudget
+from modelfleet.router.metrics import PoolStats
+from modelfleet.router.upstream import Replica
+
+_log = logging.getLogger(__name__)
+
+_WAITING_MIN = 16
+_EXTERNAL_WAITING_MAX = 64  # an external API has no limit of ours, except while it comes back
+_HOLD_GAIN = 0.1  # of the newest answer in the mean
+
+
+class Waiter(Protocol):
+    """A request that waits for a place.  Exactly one of these is called, unless it leaves before."""
+
+    def admitted(self, replica: Replica) -> None: ...
+    def turned_away(self, why: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a request in line would take."""
+
+    tried: Collection[Replica]  # none of these
+    key: int | None  # of its beginning
+    deadline_s: float
+
+
+class Pool:
+    """Places at replicas, and the line before them."""
+
+    __slots__ = (
+        "_concurrency", "_line", "_per_replica", "_prefix_characters", "_spin", "budget", "external", "hold_s", "replicas", "stats",
+    )  # fmt: skip
+
+    def __init__(self, stats: PoolStats, *, external: bool, spin: Callable[[], float]) -> None:
+        self.stats = stats
+        self.external = external
+        self.replicas: tuple[Replica, ...] = ()
+        self.budget = RetryBudget()
+        self.hold_s = 0.0  # how long an answered request held its place, on average; 0 until one did
+        self._spin = spin
+        self._concurrency: int | None = None  # places at one replica
+        self._per_replica = 0  # waiting requests
+        self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
+        self._line: dict[Waiter, _Wish] = {}  # oldest first
+
+    @property
+    def waiting_max(self) -> int:
+        """How many requests may wait."""
+        if self.external:
+            return _EXTERNAL_WAITING_MAX
+        return max(_WAITING_MIN, self._per_replica * len(self.replicas))
+
+    # What an exchange does.
+
+    def enter(
+        self,
+        waiter: Waiter,
+        tried: Collection[Replica],
+        *,
+        fields: Mapping[str, Any],
+        turn: int,
+        now_s: float,
+        deadline_s: float,
+    ) -> Replica | str | None:
+        """A place at a replica; None: the waiter is in line; else why it can have neither, in one word.
+
+        `fields`: the request's body.
+        """
+        if tried:
+            if not self._room(tried):
+                return "NoReplica"
+            if not self.budget.retry(now_s):
+                return "RetryBudget"
+            self.stats.retried += 1
+        key = affinity.key(fields, self._prefix_characters) if self._prefix_characters else None
+        replica = self._choose(tried, key, turn)
+        if replica is not None:
+            self._give(replica, tried, now_s)
+            return replica
+        why = waiting.barrier(
+            ahead=len(self._line),
+            waiting_max=self.waiting_max,
+            room=self._room(tried),
+            hold_s=self.hold_s,
+            left_s=deadline_s - now_s,
+        )
+        if why is None:
+            self._line[waiter] = _Wish(tried, key, deadline_s)
+            self.stats.waiting = len(self._line)
+        return why
+
+    def quit(self, waiter: Waiter) -> None:
+        """The waiter does not wait any more."""
+        self._line.pop(waiter, None)
+        self.stats.waiting = len(self._line)
+
+    def leave(self, replica: Replica, outcome: str, *, since_s: float, now_s: float) -> None:
+        """An attempt that began at `since_s` ended: its place goes to the next in line, its outcome on the record."""
+        replica.in_flight -= 1
+        well = health.judge(outcome, external=self.external)
+        if well:
+            held_s = now_s - since_s
+            self.hold_s += (held_s - self.hold_s) * (_HOLD_GAIN if self.hold_s else 1.0)
+            replica.health.succeeded(now_s)
+        elif well is False:
+            why = replica.health.failed(now_s)
+            if why is not None:
+                self._take_out(replica, why, now_s)
+        if self._line:
+            self._admit(now_s)
+
+    def pause(self, replica: Replica, asked_s: float, *, now_s: float) -> None:
+        """An external API asks to be left alone for `asked_s`."""
+        if self.external:
+            self._take_out(replica, "RetryAfter", now_s, at_least_s=asked_s)
+
+    def retry_after_s(self, now_s: float) -> int:
+        """When a client should ask again, in whole seconds."""
+        if self.replicas and all(replica.health.state == "Out" for replica in self.replicas):
+            back_s = min(replica.health.until_s for replica in self.replicas)
+            return max(1, min(int(health.RETRY_AFTER_MAX_S), round(back_s - now_s)))
+        return waiting.retry_after_s(ahead=len(self._line), room=self._room(()), hold_s=self.hold_s)
+
+    # What the world does.
+
+    def update(
+        self,
+        replicas: Sequence[Replica],
+        *,
+        concurrency: int | None,
+        per_replica: int,
+        prefix_characters: int = 0,
+        now_s: float,
+    ) -> None:
+        """These are the replicas now, and the rules of their tier."""
+        self.replicas = tuple(replicas)
+        self._concurrency = concurrency
+        self._per_replica = per_replica
+        self._prefix_characters = prefix_characters
+        out = sorted(self._out(), key=lambda replica: replica.health.until_s)
+        while not self.external and 2 * len(out) > len(self.replicas):
+            out.pop(0).health.readmit(now_s)  # the tier has shrunk: half of what is left is more than before
+        self.sweep(now_s)
+
+    def sweep(self, now_s: float) -> None:
+        """Let time pass: replicas that are out come back step by step."""
+        limit = health.UNLIMITED if self._concurrency is None else self._concurrency
+        for replica in self.replicas:
+            before = replica.health.state
+            replica.room = replica.health.room(limit, now_s)
+            if replica.health.state != before:
+                self._tell(replica, before)
+        self.stats.out = len(self._out())
+        if self._line:
+            self._admit(now_s)
+            self._dismiss()
+
+    def _take_out(self, replica: Replica, why: str, now_s: float, *, at_least_s: float = 0.0) -> None:
+        others = sum(other is not replica for other in self._out())
+        if replica not in self.replicas or not (
+            self.external or health.may_leave(out=others, total=len(self.replicas))
+        ):
+            return
+        before = replica.health.state
+        replica.health.take_out(why, now_s=now_s, spin=self._spin(), at_least_s=at_least_s)
+        replica.room = 0
+        self.stats.ejected[why] += 1
+        self.stats.out = len(self._out())
+        self._tell(replica, before)
+        self._dismiss()
+
+    def _tell(self, replica: Replica, before: str) -> None:
+        _log.info(
+            "replica changed its state",
+            extra={
+                "model_tier": self.stats.labels[1],
+                "replica": f"{replica.host}:{replica.port}",
+                "was": before,
+                "state": replica.health.state,
+                "reason": replica.health.reason,
+            },
+        )
+
+    def _out(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.health.state in {"Out", "Probing"}]
+
+    def _room(self, tried: Collection[Replica]) -> int:
+        """Places, free or not, at the replicas that are not tried yet."""
+        return sum(replica.room for replica in self.replicas if replica not in tried)
+
+    def _choose(self, tried: Collection[Replica], key: int | None, turn: int) -> Replica | None:
+        if key is None:
+            return choose.least_busy(self.replicas, tried=tried, turn=turn)
+        return affinity.preferred(self.replicas, tried=tried, wanted=key)
+
+    def _give(self, replica: Replica, tried: Collection[Replica], now_s: float) -> None:
+        replica.in_flight += 1
+        if not tried:
+            self.budget.request(now_s)  # those who were refused earn no retries
+
+    def _admit(self, now_s: float) -> None:
+        """Free places to those in line, in their order."""
+        while (found := self._next()) is not None:
+            waiter, wish, replica = found
+            self.quit(waiter)
+            if now_s + self.hold_s > wish.deadline_s:
+                waiter.turned_away("TooLate")  # an answer that comes too late would keep others from theirs
+                continue
+            self._give(replica, wish.tried, now_s)
+            waiter.admitted(replica)
+
+    def _dismiss(self) -> None:
+        """Room has shrunk: those who would wait for nothing leave the line."""
+        for waiter in [waiter for waiter, wish in self._line.items() if not self._room(wish.tried)]:
+            if waiter in self._line:
+                self.quit(waiter)
+                waiter.turned_away("NoReplica")
+
+    def _next(self) -> tuple[Waiter, _Wish, Replica] | None:
+        for waiter, wish in self._line.items():
+            replica = self._choose(wish.tried, wish.key, 0)
+            if replica is not None:
+                return waiter, wish, replica
+            if not wish.tried:
+                return None  # no place is free at all
+        return None
