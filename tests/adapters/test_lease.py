@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from modelfleet.adapters.kube import KubeCluster
 from modelfleet.adapters.lease import Leadership
 from modelfleet.api.key import Key
+from modelfleet.errors import ClusterError
 
 pytestmark = pytest.mark.controlplane
 LIMIT_S = 40.0
@@ -97,3 +99,16 @@ async def test_a_lost_lease_ends_the_work(
     await asyncio.wait_for(one.task, LIMIT_S)
 
     assert not one.leading.is_set()
+
+
+class Gone:
+    """An API server that has left before us."""
+
+    async def get(self, key: Key) -> None:
+        raise ClusterError(f"no answer about {key.name}")
+
+
+async def test_a_release_that_nobody_hears_does_not_stop_the_stop():
+    cluster = cast("KubeCluster", Gone())
+
+    await Leadership(cluster, namespace="any", name="op", identity="first").release()

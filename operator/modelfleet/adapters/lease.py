@@ -66,11 +66,11 @@ class Leadership:
 
     async def release(self) -> None:
         """Give the Lease up, so that another may lead at once.  Only what is ours, and only if it still is."""
-        lease = await self._cluster.get(self._key)
-        if lease is None or lease["spec"].get("holderIdentity") != self._identity:
-            return
-        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         try:
+            lease = await self._cluster.get(self._key)
+            if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+                return
+            lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
             await self._cluster.request("PUT", path(self._key), body=lease)
         except ClusterError as err:
             log.warning("the lease could not be released", error=str(err))
