@@ -1,4 +1,4 @@
-"""What every child's metadata and every pod's security look like."""
+"""What the children of tiers and of routers have in common: metadata, security, and the objects beside the pods."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -96,6 +96,30 @@ def container_security(*, read_only_root: bool) -> Manifest:
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": read_only_root,
+    }
+
+
+def service_account(metadata: Manifest) -> Manifest:
+    """Who the pods are.  They get a token only where they mount one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }
+
+
+def disruption_budget(metadata: Manifest, *, selector: Mapping[str, str]) -> Manifest:
+    """One pod at a time may be evicted, and a broken one always."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata,
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": dict(selector)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }
 
 

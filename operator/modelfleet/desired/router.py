@@ -35,14 +35,14 @@ def of_cascade(cascade: Cascade) -> str:
 def children(router: Router, settings: FleetSettings, *, table: Manifest) -> tuple[Manifest, ...]:
     """Everything the router needs; `table` is its route-table ConfigMap."""
     wanted = [
-        _service_account(router),
+        meta.service_account(metadata(router)),
         _role_binding(router),
         table,
         service(router),
         _deployment(router, settings),
     ]
     if _replicas(router, settings) > 1:
-        wanted.append(_disruption_budget(router))
+        wanted.append(meta.disruption_budget(metadata(router), selector=meta.router_selector(router.name)))
     return tuple(wanted)
 
 
@@ -188,15 +188,6 @@ def _external_sources(tiers: Sequence[ModelTier]) -> list[Manifest]:
     return sources
 
 
-def _service_account(router: Router) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": metadata(router),
-        "automountServiceAccountToken": False,
-    }
-
-
 def _role_binding(router: Router) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -208,17 +199,4 @@ def _role_binding(router: Router) -> Manifest:
             "name": names.ROUTER_CLUSTER_ROLE,
         },
         "subjects": [{"kind": "ServiceAccount", "name": router.name, "namespace": router.namespace}],
-    }
-
-
-def _disruption_budget(router: Router) -> Manifest:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": metadata(router),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": meta.router_selector(router.name)},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
     }

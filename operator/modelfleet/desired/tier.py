@@ -29,12 +29,12 @@ def tier(spec: ModelTier, settings: FleetSettings, *, revision: str | None, repl
         return Children((), absent=_all(child))
     pool = _pool(spec, settings)
     wanted = [
-        _service_account(spec),
+        meta.service_account(_metadata(spec)),
         service(spec),
         deployment(spec, engine=engine, pool=pool, settings=settings, revision=revision, replicas=replicas),
     ]
     if _several(spec, replicas):
-        return Children((*wanted, _disruption_budget(spec)))
+        return Children((*wanted, meta.disruption_budget(_metadata(spec), selector=meta.tier_selector(spec))))
     # At one replica a budget would block every node drain and protect nothing.
     return Children(tuple(wanted), absent=(("PodDisruptionBudget", child),))
 
@@ -118,25 +118,3 @@ def _metadata(spec: ModelTier) -> Manifest:
         owners=meta.owned_by_tier(spec),
         labels=meta.tier_labels(spec),
     )
-
-
-def _service_account(spec: ModelTier) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(spec),
-        "automountServiceAccountToken": False,
-    }
-
-
-def _disruption_budget(spec: ModelTier) -> Manifest:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(spec),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": meta.tier_selector(spec)},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
