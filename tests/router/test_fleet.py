@@ -24,7 +24,7 @@ def test_orders_begin_where_a_request_enters():
     made = line(cascade(*(step.route for step in steps)), steps)
 
     assert made.bounds == (700, 900, 1000)
-    assert [[step.route.name for step in order] for order in made.orders] == [
+    assert [[step.route.name for step in way.order] for way in made.passages] == [
         ["small", "medium", "big"],
         ["medium", "big", "small"],
         ["big", "medium", "small"],

@@ -20,12 +20,13 @@ class Spent:
 class Journey:
     """Attempts, escalations, and what they cost."""
 
-    __slots__ = ("attempts", "below", "escalations", "judged", "score", "spent")
+    __slots__ = ("attempts", "below", "escalations", "judged", "outcomes", "score", "spent")
 
-    def __init__(self) -> None:
+    def __init__(self, *, judged: bool = False) -> None:
         self.attempts = 0
         self.escalations = 0
-        self.judged = False  # some tier of the cascade has an accept rule: answers tell more
+        self.outcomes: set[str] = set()  # of attempts and waits, in one word each
+        self.judged = judged  # some tier of the cascade has an accept rule: answers tell more
         self.score: float | None = None  # of the answer that is sent
         self.below = False  # it was not accepted, and sent because nothing better could be had
         self.spent: list[Spent] = []

@@ -3,11 +3,13 @@
 They never quote what the client sent, except the model name: prompts stay out of answers and logs.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import orjson
 
 from modelfleet.errors import FleetError
+from modelfleet.route import waiting
 
 _MODELS_NAMED_MAX = 20
 _MODEL_CHARS_MAX = 100
@@ -70,6 +72,17 @@ NO_SUCH_PATH = Refusal(
     "invalid_request_error",
     code="not_found",
 )
+
+
+def verdict(outcomes: AbstractSet[str]) -> Refusal:
+    """What to tell a client that nobody could serve.  `outcomes`: of all attempts and waits."""
+    if outcomes & waiting.BUSY:
+        return BUSY
+    if outcomes == {"RateLimited"}:
+        return RATE_LIMITED
+    if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
+        return TIMEOUT
+    return UNAVAILABLE
 
 
 def wrong_method(allowed: str) -> Refusal:

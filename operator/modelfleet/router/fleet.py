@@ -26,14 +26,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """Where one request may go.  Retries, escalations and overflow know no other steps than these."""
+
+    route: CascadeRoute
+    steps: tuple[Step, ...]  # cheapest first, at least one
+    order: tuple[Step, ...]  # of its attempts: where it enters, and where it goes when that fails
+    judges: bool  # one of the steps has an accept rule
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One cascade: its steps, and the order of attempts for each step where a request may enter."""
+    """One cascade: its steps, and the way of a request that nothing restricts, for each step where it may enter."""
 
     route: CascadeRoute
     steps: tuple[Step, ...]
-    bounds: tuple[int, ...]
-    orders: tuple[tuple[Step, ...], ...]
-    judges: bool  # a tier has an accept rule
+    bounds: tuple[int, ...]  # running sums of the entry weights
+    passages: tuple[Passage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,14 @@ def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
         route=route,
         steps=steps,
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
-        orders=tuple(choose.fallback(steps, start) for start in range(len(steps))),
-        judges=any(step.route.accept is not None for step in steps),
+        passages=tuple(passage(route, steps, start) for start in range(len(steps))),
     )
+
+
+def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int) -> Passage:
+    """The way of a request that may use `steps` and enters at the one of index `start`."""
+    judges = any(step.route.accept is not None for step in steps)
+    return Passage(route=route, steps=steps, order=choose.fallback(steps, start), judges=judges)
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:

@@ -16,11 +16,11 @@ import orjson
 from modelfleet.route import accept, answer, choose, logprobs, refusal
 from modelfleet.route.accept import Asked, Verdict
 from modelfleet.route.call import Call
-from modelfleet.route.journey import Journey, Spent
+from modelfleet.route.journey import Spent
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
 from modelfleet.route.trial import Trial
-from modelfleet.router.fleet import Line, Step
+from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.message import Request
 from modelfleet.router.relay import HELD_BYTES_MAX, Exchange, Shell
 from modelfleet.router.server import Client
@@ -49,14 +49,11 @@ class JudgedExchange(Exchange):
     """One request to a cascade with accept rules, and its answer."""
 
     __slots__ = (
-        "_alive_due_s", "_best", "_entry_judged", "_journey", "_keeps_logprobs", "_opened", "_partial", "_resigned",
+        "_alive_due_s", "_best", "_entry_judged", "_keeps_logprobs", "_opened", "_partial", "_resigned",
         "_trial", "_wants",
     )  # fmt: skip
 
-    def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
-        self._journey = Journey()
-        self._journey.judged = True
-        self._count = 0
+    def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
         self._keeps_logprobs = logprobs.asked_by(call.fields)
         self._wants: Asked = accept.asked(call.fields)
         self._best: Best | None = None
@@ -64,13 +61,12 @@ class JudgedExchange(Exchange):
         self._resigned = False  # no better answer can be had: the next one is sent as it is
         self._opened = False  # status and headers are sent
         self._alive_due_s = _NEVER_S
-        self._line, self._request = line, request
-        super().__init__(client, request, call, line, shell)
+        super().__init__(client, request, call, passage, shell)
 
     # Asking.
 
     def _encoded(self, step: Step) -> bytes:
-        if self._count == 0:
+        if self._journey.attempts == 0:
             self._trial = self._trial_at(step)
             self._entry_judged = self._trial is not None
         if self._trial is None:
@@ -85,7 +81,7 @@ class JudgedExchange(Exchange):
 
     def _trial_at(self, step: Step) -> Trial | None:
         """The judgement of this step's answer; None where the verdict could change nothing."""
-        rule, route = step.route.accept, self._line.route
+        rule, route = step.route.accept, self._passage.route
         if rule is None or self._resigned:
             return None
         if not route.observe:
@@ -95,14 +91,14 @@ class JudgedExchange(Exchange):
         return Trial(rule, self._wants, route)
 
     def _place(self, step: Step) -> int:
-        return next(place for place, one in enumerate(self._line.steps) if one is step)
+        return next(place for place, one in enumerate(self._passage.steps) if one is step)
 
     def _dearer(self, step: Step) -> tuple[Step, ...]:
-        """The steps after this one that have replicas."""
-        return tuple(one for one in self._line.steps[self._place(step) + 1 :] if one.pool.replicas)
+        """The steps after this one where the request may go and that have replicas."""
+        return tuple(one for one in self._passage.steps[self._place(step) + 1 :] if one.pool.replicas)
 
     def _ask(self, replica: Replica) -> None:
-        if self._count or self._step is not self._order[0]:
+        if self._journey.attempts or self._step is not self._order[0]:
             self._trial = self._trial_at(self._step)
         if self._trial is not None and self._trial.whole and self._trial.holds and self._call.stream:
             self._alive_due_s = min(self._alive_due_s, self._loop.time() + KEEP_ALIVE_S)
@@ -198,7 +194,6 @@ class JudgedExchange(Exchange):
         super()._send_whole(self._journey.whole(body, keep_logprobs=keep, fields=fields), used)
 
     def _open(self, *, length: int | None) -> None:
-        self._journey.attempts = self._count
         self._journey.below = self._journey.below or self._resigned
         if not self._opened:
             self._opened = True

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 from modelfleet.route import answer, choose, refusal, waiting
 from modelfleet.route.call import Call
+from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
-from modelfleet.router.fleet import Line, Step
+from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.headers import answer_fields, forwarded
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
@@ -41,26 +42,25 @@ class Exchange:
     """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
-        "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_count", "_deadline_s", "_entry", "_fields",
-        "_first_try", "_forwarded", "_held", "_held_bytes", "_last_byte_s", "_length_known", "_line", "_loop",
-        "_order", "_outcomes", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
+        "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
+        "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
+        "_order", "_passage", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
         "_status", "_step", "_tries", "_upstream", "_waits",
     )  # fmt: skip
 
-    def __init__(self, client: Client, request: Request, call: Call, line: Line, shell: Shell) -> None:
+    def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
         self._client = client
         self._request = request
         self._call = call
-        self._line = line
+        self._passage = passage
         self._loop = shell.loop
         self._start_s = shell.loop.time()
-        self._deadline_s = self._start_s + line.route.deadline_s
-        self._order = line.orders[choose.entry(line.bounds, shell.spin())]
+        self._deadline_s = self._start_s + passage.route.deadline_s
+        self._order = passage.order
+        self._journey = Journey(judged=passage.judges)
         self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
         self._body = self._encoded(self._order[0])
-        self._outcomes: set[str] = set()
-        self._count = 0
         self._committed = False
         self._slow = False
         self._waits = False
@@ -97,7 +97,7 @@ class Exchange:
             else:
                 self._ask(found)
             return
-        self._give_up(_verdict(self._outcomes))
+        self._give_up(refusal.verdict(self._journey.outcomes))
 
     def admitted(self, replica: Replica) -> None:
         self._waits = False
@@ -115,15 +115,15 @@ class Exchange:
         step.stats.turned_away[why] += 1
         self._tries.move_on()
         if why in waiting.BUSY:
-            self._outcomes.add(why)
-            if not self._count:
+            self._journey.outcomes.add(why)
+            if not self._journey.attempts:
                 self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
 
     def _ask(self, replica: Replica) -> None:
         """Send the request to the replica whose place it has."""
         self._replica = replica
         self._tries.began(replica)
-        self._count += 1
+        self._journey.attempts += 1
         self._attempt_s = self._last_byte_s = self._loop.time()
         self._first_try = True
         self._held: list[bytes] = []
@@ -225,8 +225,7 @@ class Exchange:
 
     def _open(self, *, length: int | None) -> None:
         """Tell the client how its answer begins, and who gave it."""
-        tier = self._step.route.name.encode()
-        told = b"x-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (tier, self._count)
+        told = self._journey.fields(self._step.route.name)
         self._client.begin(self._status, self._fields + told, length=length)
 
     def upstream_end(self) -> None:
@@ -325,13 +324,13 @@ class Exchange:
             now_s = self._loop.time()
             after_s = [step.pool.retry_after_s(now_s) for step in self._order if step.pool.replicas]
             refused = replace(refused, retry_after_s=min(after_s, default=refused.retry_after_s))
-        self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._count)
+        self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._journey.attempts)
 
     def _leave(self, outcome: str) -> None:
         """The attempt under way is over, or the wait for it."""
         step = self._step
         step.stats.in_flight -= 1
-        self._outcomes.add(outcome)
+        self._journey.outcomes.add(outcome)
         if self._waits:
             self._waits = False
             step.pool.quit(self)
@@ -377,14 +376,3 @@ class Exchange:
         if self._slow:
             return self._deadline_s
         return self._last_byte_s + min(self._step.route.timeout_s, SILENCE_S_MAX)
-
-
-def _verdict(outcomes: set[str]) -> Refusal:
-    """What to tell a client that nobody could serve."""
-    if outcomes & waiting.BUSY:
-        return refusal.BUSY
-    if outcomes == {"RateLimited"}:
-        return refusal.RATE_LIMITED
-    if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
-        return refusal.TIMEOUT
-    return refusal.UNAVAILABLE

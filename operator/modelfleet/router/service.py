@@ -8,7 +8,7 @@ from itertools import count
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from modelfleet.route import call, refusal
+from modelfleet.route import call, choose, refusal
 from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
 from modelfleet.router.judged import JudgedExchange
@@ -61,8 +61,9 @@ class Service:
             raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
-        kind = JudgedExchange if line.judges else Exchange
-        return kind(client, request, asked, line, self._shell)
+        passage = line.passages[choose.entry(line.bounds, self._shell.spin())]
+        kind = JudgedExchange if passage.judges else Exchange
+        return kind(client, request, asked, passage, self._shell)
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[str(refused.status)] += 1
