@@ -69,10 +69,18 @@ class CascadeRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterRules:
+    """What holds for everything that one router serves: the operator's settings and what it observes."""
+
+    routers: int = 1  # that are ready: limits which hold for the whole are divided by it
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTable:
-    """All Cascades of one router, by model name."""
+    """All Cascades of one router, by model name, and its rules."""
 
     cascades: tuple[CascadeRoute, ...]
+    rules: RouterRules = RouterRules()
 
 
 def encode(table: RouteTable) -> dict[str, Any]:
@@ -88,12 +96,22 @@ def decode(raw: Any) -> RouteTable:
     if version != FORMAT_VERSION:
         raise ValueError(f"route table has formatVersion {version!r}, this router reads {FORMAT_VERSION}")
     try:
-        table = RouteTable(cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]))
+        table = RouteTable(
+            cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]),
+            rules=_rules(raw.get("rules", {})),
+        )
     except (KeyError, TypeError, AttributeError) as err:
         raise ValueError(f"route table is broken: {err!r}") from err
     if len({cascade.model_name for cascade in table.cascades}) < len(table.cascades):
         raise ValueError("route table names a model twice")
     return table
+
+
+def _rules(raw: Mapping[str, Any]) -> RouterRules:
+    rules = _checked(RouterRules(**raw))
+    if rules.routers < 1:
+        raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
+    return rules
 
 
 def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
@@ -128,7 +146,7 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
     return tier
 
 
-_Made = TypeVar("_Made", ExternalTarget, AcceptRule, TierRoute, CascadeRoute)
+_Made = TypeVar("_Made", ExternalTarget, AcceptRule, TierRoute, CascadeRoute, RouterRules)
 
 
 def _checked(made: _Made) -> _Made:
