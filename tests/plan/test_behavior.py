@@ -1,4 +1,4 @@
-from modelfleet.api.model_tier import ScalingBehavior
+from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import Policy, behavior
 
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from modelfleet.api.model_tier import ScalingBehavior
+from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.facts import facts
 from modelfleet.plan.snapshot import Idle, Missing, Sample, Target, TierSnapshot

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.api.model_tier import ScalingBehavior
+from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.rules import decide
 from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Target, TierSnapshot, Wish

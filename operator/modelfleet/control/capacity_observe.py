@@ -9,7 +9,8 @@ from datetime import datetime
 from modelfleet import names
 from modelfleet.api.cascade import Cascade, initial_weights
 from modelfleet.api.meta import Condition, Manifest, seconds
-from modelfleet.api.model_tier import ModelTier, ScalingMetric
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.scaling import ScalingMetric
 from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
 from modelfleet.control.ports import Key, View
 from modelfleet.plan.behavior import behavior

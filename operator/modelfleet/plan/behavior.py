@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from modelfleet.api.model_tier import ScalingBehavior, ScalingRules
+from modelfleet.api.scaling import ScalingBehavior, ScalingRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""When and how fast the operator changes the number of a tier's replicas."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from modelfleet.api.cel import Rule
+from modelfleet.api.meta import ApiModel, DnsLabel, cel_duration, list_map
+from modelfleet.api.scalars import IntOrString
+
+
+class ScalingMetric(ApiModel):
+    """One signal to scale on; the largest result of all metrics wins, as in HPA v2."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.type != 'TTFT' || (type(self.target) == string && {cel_duration('string(self.target)')})",
+            "target of a TTFT metric must be a duration above zero, such as 500ms",
+            at=".target",
+        ),
+        Rule(
+            "self.type == 'TTFT' || (string(self.target).matches('^[0-9]{1,9}([.][0-9]{1,6})?$') "
+            "&& double(string(self.target)) > 0.0)",
+            "target of a Concurrency or Queue metric must be a number above zero, such as 8 or '0.5'",
+            at=".target",
+        ),
+        Rule(
+            "self.type == 'TTFT' || self.percentile == 95",
+            "percentile is for TTFT only: leave it out",
+            at=".percentile",
+        ),
+    )
+
+    name: DnsLabel = Field(description="Name of this metric, unique in the list; shown in reasons.")
+    type: Literal["TTFT", "Concurrency", "Queue"] = Field(
+        description="TTFT: time to first token, as the router sees it. Concurrency: requests in flight per replica. "
+        "Queue: requests per replica that wait for a slot, which is what vllm.maxNumSeqs or llamaCpp.slots do not hold."
+    )
+    percentile: int = Field(
+        default=95,
+        ge=1,
+        le=99,
+        description="Which percentile of the time to first token, over the last minute. For TTFT only.",
+    )
+    target: IntOrString = Field(
+        description="What to keep the metric at or below: a duration for TTFT, such as 500ms; requests per replica, such as 8 "
+        "or '0.5', for Concurrency and Queue."
+    )
+
+
+class ScalingPolicy(ApiModel):
+    """How fast replicas may change."""
+
+    type: Literal["Pods", "Percent"] = Field(
+        description="Whether value counts pods or percent of the current replicas."
+    )
+    value: int = Field(ge=1, description="At most this many pods, or this percentage, within periodSeconds.")
+    period_seconds: int = Field(ge=1, le=1800, description="Length of the window in seconds.")
+
+
+class ScalingRules(ApiModel):
+    """One direction of behavior; names and meaning as in HPA v2."""
+
+    stabilization_window_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        description="Seconds of past wishes the safest of which is taken. Default: 0 up, 300 down.",
+    )
+    select_policy: Literal["Max", "Min", "Disabled"] = Field(
+        default="Max", description="Which policy wins when several apply. Disabled: never in this direction."
+    )
+    policies: list[ScalingPolicy] = Field(
+        default=[], max_length=8, description="Limits on the rate of change. Default: HPA v2's."
+    )
+    tolerance: str | None = Field(
+        default=None,
+        max_length=8,
+        pattern=r"^(0|1|0?\.[0-9]+)$",
+        description="How far off target is near enough to do nothing, as a ratio between 0 and 1. Default: 0.1.",
+    )
+
+
+class ScalingBehavior(ApiModel):
+    """Rate limits and stabilization, per direction."""
+
+    scale_up: ScalingRules = Field(default=ScalingRules(), description="Rules for adding replicas.")
+    scale_down: ScalingRules = Field(default=ScalingRules(), description="Rules for taking replicas away.")
+
+
+class Scaling(ApiModel):
+    """Let the operator choose the number of replicas."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not be above maxReplicas",
+            at=".minReplicas",
+        ),
+    )
+
+    min_replicas: int = Field(
+        default=1, ge=1, le=10000, description="Replicas never go below this, however idle the tier is."
+    )
+    max_replicas: int = Field(
+        ge=1, le=10000, description="Replicas never go above this, however busy the tier is."
+    )
+    metrics: list[ScalingMetric] = Field(
+        min_length=1,
+        max_length=8,
+        description="Signals to scale on; the largest result wins.",
+        json_schema_extra=list_map("name"),
+    )
+    behavior: ScalingBehavior = Field(
+        default=ScalingBehavior(), description="How fast replicas may change, as in HPA v2."
+    )
