@@ -30,6 +30,7 @@ UNMIRRORED = {
 # Test files that are about more than one module.  test_x_live.py is about x, against a real server.
 CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
+    "router/test_embeddings": "one path through all of the router",
     "router/test_overload": "what relay, pool, health and budget are together",
 }
 # Where programs start: nobody imports these.

@@ -39,7 +39,7 @@ def key(fields: Mapping[str, Any], characters: int) -> int:
     """
     messages = fields.get("messages")
     if not isinstance(messages, list):
-        prompt = fields.get("prompt")
+        prompt = fields.get("prompt", fields.get("input"))  # of completions, of embeddings
         return seed(str(prompt[0] if isinstance(prompt, list) and prompt else prompt)[:characters])
     parts = []
     for message in messages:

@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 
+UNSUPPORTED = "Unsupported"  # the engine is well and does not serve this path
 HTTP_OK_MAX = 299
 HTTP_CLIENT_ERROR = 400
 HTTP_SERVER_ERROR = 500
+_NOT_IMPLEMENTED = 501
 
 _BUSY = frozenset({429, 503})
 
@@ -38,6 +40,8 @@ def failure(status: int) -> str | None:
         return None
     if status < HTTP_CLIENT_ERROR:
         return "Redirect"  # never followed: it would carry prompts and keys to an address nobody configured
+    if status == _NOT_IMPLEMENTED:
+        return UNSUPPORTED  # a llama.cpp without --embeddings, asked for some
     return "Status5xx" if status >= HTTP_SERVER_ERROR else _NOT_THE_CLIENTS.get(status)
 
 

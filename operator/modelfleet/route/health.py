@@ -32,7 +32,7 @@ _FAULTS = frozenset({
     "Refused", "ConnectTimeout", "TLS", "Reset", "BadHttp", "Timeout", "Silence", "Truncated", "Oversized",
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
 })  # fmt: skip
-_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx"})
+_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "Unsupported"})
 
 
 def judge(outcome: str, *, external: bool) -> bool | None:

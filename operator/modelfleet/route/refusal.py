@@ -68,16 +68,27 @@ TOO_SLOW = Refusal(
 )
 NO_SUCH_PATH = Refusal(
     404,
-    "Unknown path. This router serves POST /v1/chat/completions, POST /v1/completions and GET /v1/models.",
+    "Unknown path. This router serves POST /v1/chat/completions, /v1/completions and /v1/embeddings, "
+    "and GET /v1/models.",
     "invalid_request_error",
     code="not_found",
 )
+NOT_STREAMED = Refusal(400, "Embeddings are not streamed.", "invalid_request_error", param="stream")
+# Not a 501: clients ask again after one.
+UNSUPPORTED = Refusal(
+    404, "No tier of this model serves this path.", "invalid_request_error", code="unsupported_endpoint"
+)
 
 
-def verdict(outcomes: AbstractSet[str]) -> Refusal:
-    """What to tell a client that nobody could serve.  `outcomes`: of all attempts and waits."""
+def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
+    """What to tell a client that nobody could serve.
+
+    `outcomes`: of all attempts and waits.  `all_asked`: there is no tier that might have said something else.
+    """
     if outcomes & waiting.BUSY:
         return BUSY
+    if all_asked and outcomes == {"Unsupported"}:
+        return UNSUPPORTED
     if outcomes == {"RateLimited"}:
         return RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:

@@ -24,6 +24,7 @@ from modelfleet.router.message import Request
 from modelfleet.router.server import Client
 from modelfleet.router.upstream import Headers, Replica, Upstream
 
+EMBEDDINGS = b"/v1/embeddings"
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
 # Longest silence inside a stream.  A llama.cpp that is stopped keeps its connections open and says nothing more.
 SILENCE_S_MAX = 30.0
@@ -97,7 +98,8 @@ class Exchange:
             else:
                 self._ask(found)
             return
-        self._give_up(refusal.verdict(self._journey.outcomes))
+        all_asked = self._journey.attempts == len(self._order)
+        self._give_up(refusal.verdict(self._journey.outcomes, all_asked=all_asked))
 
     def admitted(self, replica: Replica) -> None:
         self._waits = False
@@ -166,6 +168,10 @@ class Exchange:
             pause_s = answer.pause_s(status, headers)
             if pause_s is not None:
                 self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
+            if outcome == "NotFound" and self._request.path == EMBEDDINGS:
+                outcome = answer.UNSUPPORTED  # a vLLM that serves a model of another kind
+            if outcome == answer.UNSUPPORTED:
+                self._tries.move_on()  # its other replicas would say the same
             self._retry(outcome)
             return
         self._fields = fields

@@ -13,12 +13,12 @@ from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
 from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
-from modelfleet.router.relay import Exchange, Shell
+from modelfleet.router.relay import EMBEDDINGS, Exchange, Shell
 from modelfleet.router.server import Client
 from modelfleet.router.state import State
 
 _READS = frozenset({b"GET", b"HEAD"})
-_COMPLETIONS = frozenset({b"/v1/chat/completions", b"/v1/completions"})
+_MODEL_PATHS = frozenset({b"/v1/chat/completions", b"/v1/completions", EMBEDDINGS})
 
 
 class Service:
@@ -32,7 +32,7 @@ class Service:
 
     def on_request(self, client: Client, request: Request) -> None:
         path = request.path
-        if path in _COMPLETIONS:
+        if path in _MODEL_PATHS:
             if request.method == b"POST":
                 self._complete(client, request)
             else:
@@ -61,8 +61,11 @@ class Service:
             raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
+        if asked.stream and request.path == EMBEDDINGS:
+            raise Refused(refusal.NOT_STREAMED)
         passage = line.passages[choose.entry(line.bounds, self._shell.spin())]
-        kind = JudgedExchange if passage.judges else Exchange
+        # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
+        kind = JudgedExchange if passage.judges and request.path != EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
 
     def on_refused(self, refused: Refusal) -> None:
