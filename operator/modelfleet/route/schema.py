@@ -7,7 +7,7 @@ with every level, are followed only so far.  A schema that cannot be used judges
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -24,7 +24,7 @@ class _TooMuch(Exception):
 class _Steps:
     """How many keywords were applied; one value is checked at a time."""
 
-    left = 0
+    left: ClassVar[int] = 0
 
 
 def fits(value: object, schema: object) -> bool:
