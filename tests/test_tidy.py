@@ -32,6 +32,7 @@ CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
     "router/test_embeddings": "one path through all of the router",
     "router/test_overload": "what relay, pool, health and budget are together",
+    "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
 }
 # Where programs start: nobody imports these.
 ENTRY_POINTS = {"modelfleet", "modelfleet.cli.main", "modelfleet.cli.route", "modelfleet.api.crdgen"}

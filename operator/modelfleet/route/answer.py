@@ -70,7 +70,7 @@ def _date(text: str) -> datetime | None:
 
 def fault(body: bytes, *, length_known: bool) -> str | None:
     """Why a whole 2xx answer is none, in one word.  Looked at closely only when its bytes give cause."""
-    suspicious = b'"abort"' in body or b'"error"' in body[:_ERROR_WITHIN] or not length_known
+    suspicious = b'"abort"' in body or b'"error"' in body[:_ERROR_WITHIN] or not length_known or not body
     if not suspicious:
         return None
     fields = _object(body)

@@ -152,6 +152,8 @@ class JudgedExchange(Exchange):
         if trial is None or not trial.holds:
             if scan.events:
                 self._send(b"", scan)
+            elif self._held_bytes > HELD_BYTES_MAX:
+                self._retry("Oversized")
         elif scan.done or trial.ready(now_s) or self._held_bytes > HELD_BYTES_MAX:
             self._settle(ended=scan.done)
         elif timed:

@@ -205,11 +205,8 @@ class Exchange:
         now_s = self._loop.time()
         fresh = scan.events - before
         if not self._committed:
-            if scan.events == 0 and scan.broken is None:
-                self._held.append(out)  # comments do not commit to this tier
-                return
             if scan.events == 0:
-                self._retry(scan.broken or "Reset")
+                self._hold_comments(out, scan)
                 return
             self._step.stats.first_token.observe(now_s - self._arrived_s)
             out = self._commit() + out
@@ -220,6 +217,13 @@ class Exchange:
             self._client.write(out)
         if scan.broken is not None:
             self._break(scan.broken, refusal.BROKEN)
+
+    def _hold_comments(self, out: bytes, scan: EventScan) -> None:
+        """They do not commit to this tier."""
+        self._held.append(out)
+        self._held_bytes += len(out)
+        if scan.broken is not None or self._held_bytes > HELD_BYTES_MAX:
+            self._retry(scan.broken or "Oversized")
 
     def _commit(self) -> bytes:
         """From here on the client gets this answer, or a broken one.  Gives what was held back so far."""
@@ -287,6 +291,7 @@ class Exchange:
     def client_gone(self) -> None:
         upstream = self._upstream
         if upstream is not None or self._waits:
+            self._count_partly()
             self._leave("Cancelled")
         if upstream is not None:
             upstream.abort()
@@ -315,6 +320,7 @@ class Exchange:
     def _break(self, outcome: str, refused: Refusal) -> None:
         """The answer broke off after its first byte."""
         upstream = self._upstream
+        self._count_partly()
         self._leave(outcome)
         if upstream is not None:
             upstream.abort()
@@ -323,6 +329,13 @@ class Exchange:
         if self._scan is not None:
             self._client.write(b"data: %b\n\n" % refused.body())
         self._client.cut()
+
+    def _count_partly(self) -> None:
+        """What an engine has made of a stream was made, whether or not it came to its end."""
+        if self._committed and self._scan is not None:
+            used = self._scan.usage or (0, self._scan.events)
+            self._step.stats.tokens_in += used[0]
+            self._step.stats.tokens_out += used[1]
 
     def _give_up(self, refused: Refusal) -> None:
         self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1

@@ -223,6 +223,11 @@ class Upstream(asyncio.Protocol):
     # What the parser tells.
 
     def on_message_begin(self) -> None:
+        if self._complete and self._taker is not None:
+            # Two answers to one request: which of them is meant for whom?  Neither is to be trusted.
+            self._keep = False
+            self.lost("BadHttp")
+            return
         self._headers: Headers = []
         self._length_known = False
 
@@ -247,7 +252,7 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         # The parser forgets its flags after this call, so this is the only place to ask.
-        if self._head or self._taker is None:
+        if (self._head or self._taker is None) and not self._complete:
             self._complete = True
             self._keep = self._parser.should_keep_alive() and self._length_known
 
