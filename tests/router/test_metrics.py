@@ -82,3 +82,21 @@ def test_buckets_are_cumulative():
 
     assert histogram.buckets() == [("0.1", 1), ("1.0", 4), ("+Inf", 5)]
     assert histogram.sum_s == 8.6
+
+
+def test_a_tier_is_idle_since_its_last_request_left():
+    now = [100.0]
+    metrics = RouterMetrics("ns", lambda: now[0])
+    stats, pool = metrics.tier("c", "t", "m"), metrics.pool("m")
+
+    def idle_s() -> float:
+        return _samples(metrics)["modelfleet_router_idle_seconds", ("ns", "m")]
+
+    now[0] = 110.0
+    assert idle_s() == 10.0  # what was before the router knew the tier it cannot tell
+    stats.in_flight += 1
+    pool.busy_s, now[0] = 110.0, 150.0
+    assert idle_s() == 0.0  # however long the request takes
+    stats.in_flight -= 1
+    pool.busy_s, now[0] = 150.0, 155.5
+    assert idle_s() == 5.5

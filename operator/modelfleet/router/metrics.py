@@ -4,6 +4,7 @@ A labelled metric of the client library costs more than relaying a chunk does.  
 bound once, and the request path only adds to its attributes.
 """
 
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -101,14 +102,16 @@ class PoolStats:
     retried: int = 0
     waiting: int = 0  # now
     out: int = 0  # now
+    busy_s: float = 0.0  # last time that a request came or left, in monotonic seconds
     ejected: Counter[str] = field(default_factory=lambda: Counter({"ConsecutiveFailures": 0}))
 
 
 class RouterMetrics(Collector):
-    """All numbers of one router process."""
+    """All numbers of one router process.  `now_s`: monotonic seconds, as the event loop counts them."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, now_s: Callable[[], float] = time.monotonic) -> None:
         self._namespace = namespace
+        self._now_s = now_s
         self._tiers: dict[tuple[str, str, str, str], TierStats] = {}
         self._pools: dict[tuple[str, str], PoolStats] = {}
         self.refused: Counter[str] = Counter()  # requests that reached no tier, by HTTP status
@@ -125,7 +128,8 @@ class RouterMetrics(Collector):
     def pool(self, model_tier: str) -> PoolStats:
         """The numbers of one ModelTier's replicas; the same object as long as the tier is in the table."""
         labels = (self._namespace, model_tier)
-        return self._pools.setdefault(labels, PoolStats(labels))
+        # What happened before this router knew the tier it cannot tell, so it counts as busy until then.
+        return self._pools.setdefault(labels, PoolStats(labels, busy_s=self._now_s()))
 
     def keep_only(self, current: Iterable[TierStats], pools: Iterable[PoolStats] = ()) -> None:
         """Forget the tiers that left the table, so that series stay bounded."""
@@ -150,6 +154,7 @@ class RouterMetrics(Collector):
         yield from _histograms(tiers)
         yield from _judgements([stats for stats in tiers if stats.judges])
         yield from _pools(list(self._pools.values()))
+        yield self._idle(tiers)
         refused = _counter(
             "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
         )
@@ -157,6 +162,19 @@ class RouterMetrics(Collector):
             refused.add_metric((status,), count)
         yield refused
         yield from self._table()
+
+    def _idle(self, tiers: list[TierStats]) -> Metric:
+        busy = {stats.labels[3] for stats in tiers if stats.in_flight}
+        idle = _gauge(
+            "idle_seconds",
+            "How long no request has been at a tier, as far as this router knows; 0: one is there",
+            _POOL_LABELS,
+        )
+        now_s = self._now_s()
+        for stats in self._pools.values():
+            quiet_s = 0.0 if stats.labels[1] in busy else max(0.0, now_s - stats.busy_s)
+            idle.add_metric(stats.labels, round(quiet_s, 3))
+        return idle
 
     def _table(self) -> Iterator[Metric]:
         errors = _counter("table_errors", "Route tables that could not be read; the last good one stays", ())

@@ -80,6 +80,7 @@ class Pool:
 
         `fields`: the request's body.
         """
+        self.stats.busy_s = now_s
         if tried:
             if not self._room(tried):
                 return "NoReplica"
@@ -110,6 +111,7 @@ class Pool:
 
     def leave(self, replica: Replica, outcome: str, *, since_s: float, now_s: float) -> None:
         """An attempt that began at `since_s` ended: its place goes to the next in line, its outcome on the record."""
+        self.stats.busy_s = now_s
         replica.in_flight -= 1
         well = health.judge(outcome, external=self.external)
         if well:
