@@ -49,6 +49,7 @@ lock: venv ## resolve the requirements again
 	$(UV_COMPILE) pyproject.toml --extra router --extra tracing -o requirements/router.txt
 	$(UV_COMPILE) pyproject.toml --extra operator --extra router --extra tracing --group dev -o requirements/dev.txt
 	printf '%s\n' hatchling pip | $(UV_COMPILE) - -o requirements/build.txt
+	printf '%s\n' hatchling hatch-mypyc 'mypy[mypyc]' types-jsonschema | $(UV_COMPILE) - pyproject.toml --extra router --extra tracing -c requirements/dev.txt -o requirements/compile.txt
 	printf '%s\n' huggingface-hub | $(UV_COMPILE) - -o requirements/downloader.txt
 	printf '%s\n' xllamacpp | $(UV_COMPILE) - -o e2e/cluster/images/llama-server/requirements.txt
 	printf '%s\n' openai httpx orjson | $(UV_COMPILE) - -o e2e/cluster/images/tools/requirements.txt
