@@ -151,6 +151,7 @@ ACCEPTED_CASCADES = {
     "answers that are judged and sent": judged("-12", signal="AnswerLogprob")
     | {"weights": {"mode": "Observe"}},
     "a longer hold": judged("-1.5") | {"stream": {"holdBackTokens": 48, "holdBackTime": "1s"}},
+    "requests that choose their tier": CASCADE | {"clientChoice": ["Tier", "MinTier"]},
     "no escalation": CASCADE | {"limits": {"maxEscalations": 0}},
     "a dedicated router": CASCADE
     | {"router": {"dedicated": {"replicas": 3, "resources": {"requests": {"cpu": "1"}}}}},
@@ -365,6 +366,8 @@ REJECTED_CASCADES = {
         "there is no tier to move on to",
     ),
     "holding back nothing": (judged("-1") | {"stream": {"holdBackTokens": 0}}, "greater than or equal to 1"),
+    "a choice that does not exist": (CASCADE | {"clientChoice": ["Model"]}, "Unsupported value"),
+    "a choice made twice": (CASCADE | {"clientChoice": ["Tier", "Tier"]}, "Duplicate value"),
     "nine tiers": (weights(*[None] * 9), "must have at most 8 items"),
     "no model name": (changed(CASCADE, "modelName", None), "spec.modelName: Required value"),
     "a model name with a space": (

@@ -172,6 +172,17 @@ def test_a_tier_that_became_the_last_is_not_judged():
     assert [step.accept is None for step in route.tiers] == [False, True]
 
 
+def test_what_requests_may_choose_reaches_the_router():
+    def chosen(*allowed: str) -> tuple[bool, bool]:
+        route = table.cascade_route(cascade(clientChoice=list(allowed)), TIERS)
+        assert route is not None
+        return route.choose_tier, route.choose_floor
+
+    assert chosen() == (False, False)
+    assert chosen("MinTier") == (False, True)
+    assert chosen("Tier", "MinTier") == (True, True)
+
+
 def test_observing_leaves_the_weights_to_the_operator():
     owner = cascade(
         tiers=STEPS, weights={"mode": "Observe"}, status=decided(small=0, medium=900, frontier=100)

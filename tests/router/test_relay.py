@@ -256,7 +256,7 @@ async def test_usage_is_shown_to_who_asks_for_it():
 
 
 async def test_engine_sees_its_own_model_name_and_no_credentials():
-    secret = "authorization: Bearer user-key\r\ncookie: a=b\r\nx-modelfleet-tier: big\r\nx-api-key: k\r\n"
+    secret = "authorization: Bearer user-key\r\ncookie: a=b\r\nx-modelfleet-note: big\r\nx-api-key: k\r\n"
     async with one_tier([reply(GOOD)]) as (rig, (engine,)):
         await rig.ask(post(fields=f"connection: close\r\nx-request-id: r1\r\n{secret}", seed=2**53 + 1))
 

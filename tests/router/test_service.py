@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.router.rig import GOOD, one_tier, post, reply
+from tests.router.rig import GOOD, Answer, Rig, cascade, engines, one_tier, post, raw, reply, router, tier
 
 BAD_BODIES: dict[str, tuple[bytes, int, str | None]] = {
     "empty": (b"", 400, None),
@@ -83,3 +83,43 @@ async def test_readiness_tells_why_not():
 
         assert [answer.status for answer in (before, ready, leaving)] == [503, 200, 503]
         assert orjson.loads(leaving.body) == {"status": "draining"}
+
+
+CHOICES = {"choose_tier": True, "choose_floor": True}
+
+
+async def _chosen(rig: Rig, fields: str) -> Answer:
+    return await rig.ask(post(fields=f"connection: close\r\n{fields}"))
+
+
+async def test_a_request_chooses_its_tier_and_the_engine_does_not_hear_of_it():
+    async with engines([reply(GOOD)], [reply(GOOD)]) as (small, big):
+        route = cascade(tier("small", weight=1000), tier("big"), **CHOICES)
+        async with router(route, {"small-svc": [small.port], "big-svc": [big.port]}) as rig:
+            answer = await _chosen(rig, "X-ModelFleet-Tier: big\r\n")
+            floored = await _chosen(rig, "x-modelfleet-min-tier: big\r\nx-modelfleet-other: 1\r\n")
+
+            assert answer.headers["x-modelfleet-tier"] == floored.headers["x-modelfleet-tier"] == "big"
+            assert not small.asked
+            assert not any(b"modelfleet" in asked.head.lower() for asked in big.asked)
+
+
+async def test_a_chosen_tier_that_fails_is_not_replaced_by_another():
+    async with engines([reply(GOOD)], [raw()], [reply(GOOD)]) as (small, medium, big):
+        route = cascade(tier("small", weight=1000), tier("medium"), tier("big"), **CHOICES)
+        ports = {"small-svc": [small.port], "medium-svc": [medium.port], "big-svc": [big.port]}
+        async with router(route, ports) as rig:
+            exact = await _chosen(rig, "x-modelfleet-tier: medium\r\n")
+            floored = await _chosen(rig, "x-modelfleet-min-tier: medium\r\n")
+
+            assert (exact.status, floored.status) == (503, 200)
+            assert floored.headers["x-modelfleet-tier"] == "big"
+            assert not small.asked
+
+
+async def test_a_choice_that_is_not_allowed_is_refused_and_not_ignored():
+    async with one_tier([reply(GOOD)]) as (rig, (engine,)):
+        answer = await _chosen(rig, "x-modelfleet-tier: small\r\n")
+
+        assert (answer.status, answer.error["code"]) == (400, "tier_choice_not_allowed")
+        assert not engine.asked

@@ -202,6 +202,14 @@ class CascadeSpec(ApiModel):
     weights: Weights = Field(default=Weights(), description="How entry weights move.")
     stream: Stream = Field(default=Stream(), description="How streams are judged.")
     limits: Limits = Field(default=Limits(), description="Bounds on one request.")
+    client_choice: list[Literal["Tier", "MinTier"]] = Field(
+        default=[],
+        max_length=2,
+        description="What a request may choose by its headers. Tier: the tier that answers it, in x-modelfleet-tier. "
+        "MinTier: the cheapest tier that may answer it, in x-modelfleet-min-tier. Default: nothing; requests with "
+        "these headers are refused.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     router: RouterChoice = Field(default=RouterChoice(), description="Which router serves the Cascade.")
 
 

@@ -66,6 +66,8 @@ class CascadeRoute:
     hold_tokens: int = 24  # how much of a stream is judged: so many tokens,
     hold_s: float = 0.12  # or what has come so long after the first one
     observe: bool = False  # judge and count, escalate nothing
+    choose_tier: bool = False  # clients may name the tier that answers them
+    choose_floor: bool = False  # clients may name the cheapest tier that may answer them
 
 
 @dataclass(frozen=True, slots=True)

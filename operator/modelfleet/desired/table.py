@@ -118,6 +118,8 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         hold_tokens=spec.stream.hold_back_tokens,
         hold_s=seconds(spec.stream.hold_back_time),
         observe=spec.weights.mode == "Observe",
+        choose_tier="Tier" in spec.client_choice,
+        choose_floor="MinTier" in spec.client_choice,
     )
 
 

@@ -96,6 +96,40 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
     return UNAVAILABLE
 
 
+def choice_not_allowed(header: str, allowed: list[str]) -> Refusal:
+    """400 for a client that steers where it may not."""
+    may = f"Requests for this model may carry {' and '.join(allowed)}." if allowed else "Leave it out."
+    return Refusal(
+        400,
+        f"This model's Cascade does not allow the header {header} (spec.clientChoice). {may}",
+        "invalid_request_error",
+        param=header,
+        code="tier_choice_not_allowed",
+    )
+
+
+def unknown_tier(header: str, known: list[str]) -> Refusal:
+    """400 that lists the tiers, cheapest first."""
+    return Refusal(
+        400,
+        f"The header {header} must name one tier of this model: {', '.join(known)}.",
+        "invalid_request_error",
+        param=header,
+        code="unknown_tier",
+    )
+
+
+def tier_below_floor(tier: str, floor: str) -> Refusal:
+    """400 for two choices that exclude each other."""
+    return Refusal(
+        400,
+        f"x-modelfleet-tier names {tier}, which is below {floor}, the floor that x-modelfleet-min-tier names.",
+        "invalid_request_error",
+        param="x-modelfleet-tier",
+        code="tier_below_floor",
+    )
+
+
 def wrong_method(allowed: str) -> Refusal:
     return Refusal(
         405, f"This path takes {allowed} only.", "invalid_request_error", code="method_not_allowed"

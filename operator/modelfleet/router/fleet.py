@@ -1,12 +1,13 @@
 """What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from modelfleet.api.route_table import CascadeRoute, TierRoute
-from modelfleet.route import choose
+from modelfleet.route import choose, course
+from modelfleet.route.course import Course, Places
 from modelfleet.router.metrics import TierStats
 from modelfleet.router.pool import Pool
 
@@ -37,12 +38,26 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One cascade: its steps, and the way of a request that nothing restricts, for each step where it may enter."""
+    """One cascade: its steps, its rules, and the ways of its requests."""
 
     route: CascadeRoute
     steps: tuple[Step, ...]
     bounds: tuple[int, ...]  # running sums of the entry weights
-    passages: tuple[Passage, ...]
+    passages: tuple[Passage, ...]  # of requests that nothing restricts, by the step where they enter
+    course: Course
+    # Of restricted requests, made when first needed: at most one for each set of steps and each entry among them.
+    restricted: dict[tuple[Places, int], Passage] = field(default_factory=dict)
+
+    def way(self, places: Places, drawn: int) -> Passage:
+        """The way of a request that may use these places; `drawn`: where its weights let it enter."""
+        if places is self.course.everywhere:
+            return self.passages[drawn]
+        start = course.entry(places, drawn)
+        found = self.restricted.get((places, start))
+        if found is None:
+            steps = tuple(self.steps[place] for place in places)
+            found = self.restricted[places, start] = passage(self.route, steps, places.index(start))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
         steps=steps,
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
         passages=tuple(passage(route, steps, start) for start in range(len(steps))),
+        course=Course(route),
     )
 
 

@@ -63,7 +63,8 @@ class Service:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
         if asked.stream and request.path == EMBEDDINGS:
             raise Refused(refusal.NOT_STREAMED)
-        passage = line.passages[choose.entry(line.bounds, self._shell.spin())]
+        places = line.course.places(request.headers)
+        passage = line.way(places, choose.entry(line.bounds, self._shell.spin()))
         # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
         kind = JudgedExchange if passage.judges and request.path != EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
