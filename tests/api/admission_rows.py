@@ -138,6 +138,9 @@ ACCEPTED_TIERS = {
 }
 
 ACCEPTED_CASCADES = {
+    "overflow with every default": weights(None, None) | {"overflow": {}},
+    "overflow of errors, all of them": weights(None, None)
+    | {"overflow": {"when": ["Error"], "maxShare": 100}},
     "smallest cascade": changed(CASCADE, "tiers", TIERS[:1]),
     "two tiers": CASCADE,
     "a name with a slash": CASCADE | {"modelName": "meta-llama/Llama-3.1-8B"},
@@ -356,6 +359,24 @@ LLAMA_CPP_SPELLINGS = (
 )  # fmt: skip
 
 REJECTED_CASCADES = {
+    "overflow with nowhere to go": (
+        {**weights(None), "overflow": {}},
+        "overflow needs a second tier: there is none to move on to",
+    ),
+    "overflow for no cause": (
+        weights(None, None) | {"overflow": {"when": []}},
+        "should have at least 1 items",
+    ),
+    "overflow for one cause twice": (
+        weights(None, None) | {"overflow": {"when": ["Cold", "Cold"]}},
+        "name each cause once",
+    ),
+    "overflow for a cause that does not exist": (
+        weights(None, None) | {"overflow": {"when": ["Slow"]}},
+        'supported values: "Cold", "Saturated", "Error"',
+    ),
+    "an overflow of nothing": (weights(None, None) | {"overflow": {"maxShare": 0}}, "equal to 1"),
+    "an overflow of more than all": (weights(None, None) | {"overflow": {"maxShare": 101}}, "equal to 100"),
     "no tiers": (CASCADE | {"tiers": []}, "should have at least 1 items"),
     "a threshold as a percentage": (judged("60"), "must be a decimal string of 0 or less"),
     "a threshold that is no number": (judged("-.5"), "must be a decimal string of 0 or less"),

@@ -8,6 +8,7 @@ from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
     ExternalTarget,
+    OverflowRule,
     RouteTable,
     TierRoute,
     decode,
@@ -35,7 +36,12 @@ FRONTIER = replace(
     external=ExternalTarget(base_url="https://x.com/v1", api_key_file="/k", ca_file=None),
 )
 CHAT = CascadeRoute(
-    cascade="chat", model_name="chat", deadline_s=120.0, max_body_bytes=1024, tiers=(SMALL, FRONTIER)
+    cascade="chat",
+    model_name="chat",
+    deadline_s=120.0,
+    max_body_bytes=1024,
+    tiers=(SMALL, FRONTIER),
+    overflow=OverflowRule(when=("Cold", "Error"), share_percent=20),
 )
 TABLE = RouteTable(cascades=(CHAT,))
 
@@ -50,7 +56,7 @@ def test_survives_json() -> None:
 
 def test_table_from_before_there_were_rules_is_read() -> None:
     old = raw()
-    for name in ("max_escalations", "hold_tokens", "hold_s", "observe"):
+    for name in ("max_escalations", "hold_tokens", "hold_s", "observe", "overflow"):
         del old["cascades"][0][name]
     for tier in old["cascades"][0]["tiers"]:
         del tier["engine"], tier["accept"]
@@ -110,6 +116,16 @@ BROKEN = {
     ),
     "no token to judge by": (broken("cascades.0.hold_tokens", 0), "judges nothing"),
     "a number where a yes or no belongs": (broken("cascades.0.observe", 1), "observe"),
+    "an overflow for no cause": (broken("cascades.0.overflow.when", []), "an overflow of 20 percent"),
+    "an overflow for a cause that nobody knows": (broken("cascades.0.overflow.when", ["Slow"]), "Slow"),
+    "an overflow of more than all": (
+        broken("cascades.0.overflow.share_percent", 101),
+        "an overflow of 101 percent",
+    ),
+    "an overflow of everything, in a word": (
+        broken("cascades.0.overflow.share_percent", "all"),
+        "share_percent",
+    ),
     "no room at a replica": (broken("cascades.0.tiers.0.concurrency", 0), "has no room"),
     "less than no prefix": (
         broken("cascades.0.tiers.0.prefix_characters", -1),

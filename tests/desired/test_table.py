@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from modelfleet import names
-from modelfleet.api.route_table import decode
+from modelfleet.api.route_table import OverflowRule, decode
 from modelfleet.desired import table
 from tests.make import cascade, external_tier, tier
 
@@ -94,6 +94,27 @@ def test_a_frozen_cascade_stays_as_it_was():
     got = table.table([changed], TIERS, frozen={"chat"}, stored=stored)
 
     assert got == before
+
+
+OVERFLOW = {
+    "no rule: none": ({}, None),
+    "an empty rule: every cause, a fifth": (
+        {"overflow": {}},
+        OverflowRule(("Cold", "Saturated", "Error"), 20),
+    ),
+    "a rule: as it says": (
+        {"overflow": {"when": ["Saturated"], "maxShare": 5}},
+        OverflowRule(("Saturated",), 5),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "want"), OVERFLOW.values(), ids=OVERFLOW)
+def test_overflow(spec: dict[str, Any], want: OverflowRule | None):
+    route = table.cascade_route(cascade(**spec), TIERS)
+
+    assert route is not None
+    assert route.overflow == want
 
 
 @pytest.mark.parametrize("broken", [{}, {"data": {}}, {"data": {names.ROUTE_TABLE_KEY: "{"}}])

@@ -78,7 +78,7 @@ def test_tries_are_bounded_and_never_repeat(loads: list[list[int]], turn: int):
     tried: list[tuple[int, Pod]] = []
     while (step := tries.step()) is not None:
         pod = choose.least_busy(step, tried=tries.tried, turn=turn)
-        if pod is None:
+        if pod is None or len(tries.tried) == choose.ATTEMPTS_PER_TIER:
             tries.move_on()
         else:
             tried.append((tiers.index(step), pod))

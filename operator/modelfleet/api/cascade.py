@@ -109,6 +109,27 @@ class Weights(ApiModel):
     interval: Duration = Field(default="15s", description="Shortest time between two steps.")
 
 
+class Overflow(ApiModel):
+    """Which requests leave a tier that cannot take them, and how many."""
+
+    when: Annotated[
+        list[Literal["Cold", "Saturated", "Error"]],
+        Field(min_length=1, max_length=3),
+        Rule("self.all(one, self.exists_one(other, other == one))", "name each cause once"),
+    ] = Field(
+        default=["Cold", "Saturated", "Error"],
+        description="For which causes a request goes on to the next tier. Cold: its tier has no replica. Saturated: all places "
+        "there are taken, or its rate is used up. Error: its replicas fail. For any other cause it stays: it waits, and is "
+        "refused where waiting is no use.",
+    )
+    max_share: int = Field(
+        default=20,
+        ge=1,
+        le=100,
+        description="Percent of all requests that may do so; beyond it they wait, or are refused with Retry-After.",
+    )
+
+
 class Stream(ApiModel):
     """How long the beginning of a stream is held back to be judged, where its tier has an accept rule."""
 
@@ -190,6 +211,11 @@ class CascadeSpec(ApiModel):
             "the last tier cannot have accept: there is no tier to move on to",
             at=".tiers",
         ),
+        Rule(
+            "!has(self.overflow) || self.tiers.size() != 1",
+            "overflow needs a second tier: there is none to move on to",
+            at=".overflow",
+        ),
     )
 
     model_name: ModelName = Field(description="What clients put in `model`; unique per router.")
@@ -201,6 +227,11 @@ class CascadeSpec(ApiModel):
     )
     weights: Weights = Field(default=Weights(), description="How entry weights move.")
     stream: Stream = Field(default=Stream(), description="How streams are judged.")
+    overflow: Overflow | None = Field(
+        default=None,
+        description="Which requests leave a tier that cannot take them, and how many. Default: where a tier is cold or fails, "
+        "all of them go on to the next tier; where it is busy, they wait.",
+    )
     limits: Limits = Field(default=Limits(), description="Bounds on one request.")
     client_choice: list[Literal["Tier", "MinTier"]] = Field(
         default=[],

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_origin
 
 FORMAT_VERSION = 1
 ENGINES = ("vllm", "llamaCpp", "external")
+OVERFLOWS = ("Cold", "Saturated", "Error")
+PERCENT_MAX = 100
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 
 
@@ -54,6 +56,14 @@ class TierRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class OverflowRule:
+    """Which requests leave a tier that cannot take them: at most `share_percent` of all, for a cause in `when`."""
+
+    when: tuple[str, ...]  # of OVERFLOWS
+    share_percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class CascadeRoute:
     """One Cascade.  Weights sum to 1000, or are all 0 where no tier was ever ready."""
 
@@ -66,6 +76,7 @@ class CascadeRoute:
     hold_tokens: int = 24  # how much of a stream is judged: so many tokens,
     hold_s: float = 0.12  # or what has come so long after the first one
     observe: bool = False  # judge and count, escalate nothing
+    overflow: OverflowRule | None = None  # None: what fails falls back without a bound, what is busy waits
     choose_tier: bool = False  # clients may name the tier that answers them
     choose_floor: bool = False  # clients may name the cheapest tier that may answer them
 
@@ -117,7 +128,8 @@ def _rules(raw: Mapping[str, Any]) -> RouterRules:
 
 
 def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
-    cascade = _checked(CascadeRoute(**{**raw, "tiers": tuple(_tier(tier) for tier in raw["tiers"])}))
+    read = {"tiers": tuple(_tier(tier) for tier in raw["tiers"]), "overflow": _overflow(raw.get("overflow"))}
+    cascade = _checked(CascadeRoute(**{**raw, **read}))
     if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, 1000):
         raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
     if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
@@ -130,6 +142,15 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
 def _tier(raw: Mapping[str, Any]) -> TierRoute:
     external = raw["external"]
     target = None if external is None else _checked(ExternalTarget(**external))
+def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
+    if raw is None:
+        return None
+    rule = _checked(OverflowRule(**{**raw, "when": tuple(raw["when"])}))
+    if not rule.when or set(rule.when) - set(OVERFLOWS) or not 1 <= rule.share_percent <= PERCENT_MAX:
+        raise ValueError(f"route table has an overflow of {rule.share_percent} percent when {rule.when}")
+    return rule
+
+
     accept = raw.get("accept")
     rule = None if accept is None else _checked(AcceptRule(**accept))
     tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule}))
@@ -148,7 +169,7 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
     return tier
 
 
-_Made = TypeVar("_Made", ExternalTarget, AcceptRule, TierRoute, CascadeRoute, RouterRules)
+_Made = TypeVar("_Made", ExternalTarget, AcceptRule, OverflowRule, TierRoute, CascadeRoute, RouterRules)
 
 
 def _checked(made: _Made) -> _Made:

@@ -14,6 +14,7 @@ from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
     ExternalTarget,
+    OverflowRule,
     RouteTable,
     TierRoute,
     decode,
@@ -118,6 +119,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         hold_tokens=spec.stream.hold_back_tokens,
         hold_s=seconds(spec.stream.hold_back_time),
         observe=spec.weights.mode == "Observe",
+        overflow=_overflow(spec.overflow),
         choose_tier="Tier" in spec.client_choice,
         choose_floor="MinTier" in spec.client_choice,
     )
@@ -158,6 +160,10 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         if routing and routing.strategy == "PrefixAffinity"
         else 0,
     )
+
+
+def _overflow(rule: api.Overflow | None) -> OverflowRule | None:
+    return None if rule is None else OverflowRule(when=tuple(rule.when), share_percent=rule.max_share)
 
 
 def _accept(rule: api.AcceptRule) -> AcceptRule:

@@ -74,8 +74,6 @@ class Tries(Generic[S, R]):
 
     def step(self) -> S | None:
         """The step where the next attempt belongs; None when there is none left."""
-        if len(self.tried) >= ATTEMPTS_PER_TIER:
-            self.move_on()
         return self.order[self._index] if self._left and self._index < len(self.order) else None
 
     def began(self, replica: R) -> None:

@@ -20,13 +20,14 @@ class Spent:
 class Journey:
     """Attempts, escalations, and what they cost."""
 
-    __slots__ = ("attempts", "below", "escalations", "judged", "outcomes", "score", "spent")
+    __slots__ = ("attempts", "below", "escalations", "judged", "outcomes", "overflow", "score", "spent")
 
     def __init__(self, *, judged: bool = False) -> None:
         self.attempts = 0
         self.escalations = 0
         self.outcomes: set[str] = set()  # of attempts and waits, in one word each
         self.judged = judged  # some tier of the cascade has an accept rule: answers tell more
+        self.overflow = ""  # for which cause it left its tier; empty: it did not
         self.score: float | None = None  # of the answer that is sent
         self.below = False  # it was not accepted, and sent because nothing better could be had
         self.spent: list[Spent] = []
@@ -55,6 +56,8 @@ class Journey:
 
     def comment(self, tier: str) -> bytes:
         """The same as the last comment of a stream."""
+        if self.overflow:
+            lines += b"x-modelfleet-overflow: %b\r\n" % self.overflow.lower().encode()
         told = [f"tier={tier}", f"attempts={self.attempts}", f"escalations={self.escalations}"]
         if self.score is not None:
             told.append(f"score={self.score:.4f}")
@@ -66,6 +69,8 @@ class Journey:
         """A whole answer as the client gets it: without what only we asked for, with the usage of all tiers.
 
         `fields`: what is in `body`, where it has been read already; it is used up.
+        if self.overflow:
+            told.append(f"overflow={self.overflow.lower()}")
         """
         if keep_logprobs and not self.spent:
             return body

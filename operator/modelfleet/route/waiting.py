@@ -8,6 +8,7 @@ import math
 
 RETRY_AFTER_MAX_S = 30
 BUSY = frozenset({"QueueFull", "TooLate"})  # why a tier that is well does not take a request
+RATE_LIMIT = "RateLimit"  # the same, where a limit of our own on an external API is used up
 
 
 def wait_s(ahead: int, *, room: int, hold_s: float) -> float:

@@ -30,6 +30,7 @@ def _cascade(line: Line) -> dict[str, Any]:
     return {
         "name": line.route.cascade,
         "model": line.route.model_name,
+        "overflow": _overflow(line),
         "tiers": [
             {
                 "name": step.route.name,
@@ -40,6 +41,19 @@ def _cascade(line: Line) -> dict[str, Any]:
             }
             for step in line.steps
         ],
+    }
+
+
+def _overflow(line: Line) -> dict[str, Any] | None:
+    rule, share = line.route.overflow, line.share
+    if rule is None or share is None:
+        return None
+    return {
+        "when": rule.when,
+        "maxShare": share.percent,
+        "requestsLastMinute": share.requests,
+        "overflowed": share.overflowed,
+        "left": share.left,
     }
 
 

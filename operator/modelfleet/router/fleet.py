@@ -8,6 +8,7 @@ import orjson
 from modelfleet.api.route_table import CascadeRoute, TierRoute
 from modelfleet.route import choose, course
 from modelfleet.route.course import Course, Places
+from modelfleet.route.overflow import Share
 from modelfleet.router.metrics import TierStats
 from modelfleet.router.pool import Pool
 
@@ -34,6 +35,7 @@ class Passage:
     steps: tuple[Step, ...]  # cheapest first, at least one
     order: tuple[Step, ...]  # of its attempts: where it enters, and where it goes when that fails
     judges: bool  # one of the steps has an accept rule
+    share: Share | None  # of the requests that may overflow; None where the cascade has no such rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Line:
     steps: tuple[Step, ...]
     bounds: tuple[int, ...]  # running sums of the entry weights
     passages: tuple[Passage, ...]  # of requests that nothing restricts, by the step where they enter
+    share: Share | None
     course: Course
     # Of restricted requests, made when first needed: at most one for each set of steps and each entry among them.
     restricted: dict[tuple[Places, int], Passage] = field(default_factory=dict)
@@ -56,7 +59,8 @@ class Line:
         found = self.restricted.get((places, start))
         if found is None:
             steps = tuple(self.steps[place] for place in places)
-            found = self.restricted[places, start] = passage(self.route, steps, places.index(start))
+            found = passage(self.route, steps, places.index(start), self.share)
+            self.restricted[places, start] = found
         return found
 
 
@@ -69,20 +73,22 @@ class Fleet:
     models: bytes  # the answer to GET /v1/models
 
 
-def line(route: CascadeRoute, steps: tuple[Step, ...]) -> Line:
+def line(route: CascadeRoute, steps: tuple[Step, ...], share: Share | None = None) -> Line:
     return Line(
         route=route,
         steps=steps,
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
-        passages=tuple(passage(route, steps, start) for start in range(len(steps))),
+        passages=tuple(passage(route, steps, start, share) for start in range(len(steps))),
+        share=share,
         course=Course(route),
     )
 
 
-def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int) -> Passage:
+def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Share | None) -> Passage:
     """The way of a request that may use `steps` and enters at the one of index `start`."""
     judges = any(step.route.accept is not None for step in steps)
-    return Passage(route=route, steps=steps, order=choose.fallback(steps, start), judges=judges)
+    order = choose.fallback(steps, start)
+    return Passage(route=route, steps=steps, order=order, judges=judges, share=share)
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:

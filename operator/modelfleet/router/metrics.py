@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from modelfleet.api.route_table import OVERFLOWS
 from modelfleet.route.accept import ACCEPTED, REASONS
 
 _PREFIX = "modelfleet_router"
@@ -82,8 +83,11 @@ class TierStats:
     errors: Counter[str] = field(default_factory=lambda: Counter({"Unavailable": 0}))
     attempts: Counter[str] = field(default_factory=lambda: Counter({"Answered": 0}))
     turned_away: Counter[str] = field(
-        default_factory=lambda: Counter({"NoReplica": 0, "QueueFull": 0, "TooLate": 0, "RetryBudget": 0})
+        default_factory=lambda: Counter(
+            {"NoReplica": 0, "QueueFull": 0, "TooLate": 0, "RetryBudget": 0, "Attempts": 0}
+        )
     )
+    overflowed: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(OVERFLOWS, 0)))
     first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_TOKEN_S))
     inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
     duration: Histogram = field(default_factory=lambda: Histogram(_DURATION_S))
@@ -210,13 +214,18 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
         in_flight.add_metric(stats.labels, stats.in_flight)
         tokens.add_metric((*stats.labels, "input"), stats.tokens_in)
         tokens.add_metric((*stats.labels, "output"), stats.tokens_out)
+    overflowed = _counter(
+        "overflowed", "Requests that left a busy or failing tier", (*_TIER_LABELS, "reason")
+    )
         for kind, count in stats.errors.items():
             errors.add_metric((*stats.labels, kind), count)
         for outcome, count in stats.attempts.items():
             attempts.add_metric((*stats.labels, outcome), count)
         for reason, count in stats.turned_away.items():
             away.add_metric((*stats.labels, reason), count)
-    yield from (started, answered, errors, attempts, tokens, away, in_flight)
+        for reason, count in stats.overflowed.items():
+            overflowed.add_metric((*stats.labels, reason), count)
+    yield from (started, answered, errors, attempts, tokens, away, overflowed, in_flight)
 
 
 def _judgements(tiers: list[TierStats]) -> Iterator[Metric]:

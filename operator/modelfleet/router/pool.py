@@ -82,6 +82,8 @@ class Pool:
         """
         self.stats.busy_s = now_s
         if tried:
+            if len(tried) >= choose.ATTEMPTS_PER_TIER:
+                return "Attempts"
             if not self._room(tried):
                 return "NoReplica"
             if not self.budget.retry(now_s):

@@ -17,6 +17,7 @@ from modelfleet.route import answer, choose, refusal, waiting
 from modelfleet.route.call import Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
+from modelfleet.router import spill
 from modelfleet.route.sse import EventScan
 from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.headers import answer_fields, forwarded
@@ -65,6 +66,8 @@ class Exchange:
         self._committed = False
         self._slow = False
         self._waits = False
+        if self._passage.share is not None:
+            self._passage.share.request(self._start_s)
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
@@ -84,6 +87,9 @@ class Exchange:
                 tries.tried,
                 fields=self._call.fields,
                 turn=tries.turn,
+            if found is None and self._passage.share is not None and self._spilled(step, ""):
+                step.pool.quit(self)
+                continue
                 now_s=now_s,
                 deadline_s=self._deadline_s,
             )
@@ -115,11 +121,20 @@ class Exchange:
     def _pass_over(self, step: Step, why: str) -> None:
         """The tier does not take the request."""
         step.stats.turned_away[why] += 1
-        self._tries.move_on()
         if why in waiting.BUSY:
             self._journey.outcomes.add(why)
-            if not self._journey.attempts:
-                self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
+        if self._passage.share is not None:
+            if not self._spilled(step, why):
+                self._tries.stop()
+        elif why in waiting.BUSY and not self._journey.attempts:
+            self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
+        else:
+            self._tries.move_on()
+
+    def _spilled(self, step: Step, why: str) -> bool:
+        """Whether it moves on to another tier.  `why`: this one does not take it; empty: it would have to wait."""
+        now_s = self._loop.time()
+        return spill.moved(self._tries, self._passage, self._journey, step=step, why=why, now_s=now_s)
 
     def _ask(self, replica: Replica) -> None:
         """Send the request to the replica whose place it has."""

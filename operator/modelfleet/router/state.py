@@ -26,6 +26,7 @@ from modelfleet.router.secrets import Secrets
 from modelfleet.router.upstream import Replica
 
 _log = logging.getLogger(__name__)
+from modelfleet.route.overflow import Share
 
 _HTTPS_PORT = 443
 _HTTP_PORT = 80
@@ -61,6 +62,7 @@ class State:
         *,
         metrics: RouterMetrics,
         secrets: Secrets,
+    shares: dict[str, Share] = field(default_factory=dict)
         loop: asyncio.AbstractEventLoop,
         router: str,
         spin: Callable[[], float] = random.random,
@@ -92,6 +94,7 @@ class State:
 
     def config_maps_changed(self, found: Mapping[str, Mapping[str, Any]], *, now_s: float) -> None:
         """Take the table from its ConfigMap; a missing or broken one leaves the last good one.  `now_s`: Unix time."""
+        self._shares: dict[str, Share] = {}  # by Cascade
         config_map = found.get(self._config_map)
         if config_map is None:
             if self._table is not None:
@@ -166,6 +169,7 @@ class State:
         for replica in gone:
             replica.close()
 
+        self._shares = draft.shares
     def _line(self, route: CascadeRoute, endpoints: Mapping[str, tuple[Address, ...]], draft: _Draft) -> Line:
         steps = []
         for tier in route.tiers:
@@ -180,7 +184,16 @@ class State:
             )
             head = _head(tier.service or "", None)
             steps.append(Step(route=tier, pool=pool, stats=stats, path_prefix=b"/v1", head=head))
-        return line(route, tuple(steps))
+        return line(route, tuple(steps), self._share(route, draft))
+
+    def _share(self, route: CascadeRoute, draft: _Draft) -> Share | None:
+        """One account per Cascade, kept over swaps: a change of the table gives no new credit."""
+        if route.overflow is None:
+            return None
+        share = self._shares.get(route.cascade) or Share(route.overflow.share_percent)
+        share.percent = route.overflow.share_percent
+        draft.shares[route.cascade] = share
+        return share
 
     def _external(self, tier: TierRoute, external: ExternalTarget, stats: TierStats, draft: _Draft) -> Step:
         base = _base(external.base_url)

@@ -1,0 +1,31 @@
+"""Whether a request leaves a tier that cannot take it, and for which one, where its Cascade has an overflow rule."""
+
+from modelfleet.route import overflow
+from modelfleet.route.choose import Tries
+from modelfleet.route.journey import Journey
+from modelfleet.router.fleet import Passage, Step
+from modelfleet.router.upstream import Replica
+
+
+def moved(
+    tries: Tries[Step, Replica], passage: Passage, journey: Journey, *, step: Step, why: str, now_s: float
+) -> bool:
+    """Move on to the first of the next tiers that can take the request; whether there is one and the rule allows it.
+
+    `why`: the step does not take the request, in the pool's word; empty: it does, after a wait.  A request counts
+    once, at the first tier that it leaves.
+    """
+    rule, share = passage.route.overflow, passage.share
+    cause = overflow.cause(why, replicas=len(step.pool.replicas), external=step.pool.external)
+    if rule is None or share is None or cause not in rule.when:
+        return False
+    # To wait elsewhere is no better than to wait here, and would take places in line from those who belong there.
+    at_once = not why or cause == overflow.SATURATED
+    places = [place for place, one in enumerate(tries.rest()) if one.pool.takes(at_once=at_once)]
+    if not places or not (journey.overflow or share.take(now_s)):
+        return False
+    step.stats.overflowed[cause] += 1
+    journey.overflow = journey.overflow or cause
+    for _ in range(places[0] + 1):
+        tries.move_on()
+    return True

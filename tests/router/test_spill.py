@@ -1,0 +1,362 @@
+"""Requests that leave a tier which cannot take them: for which cause, how many, and where to.  With real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from modelfleet.api.route_table import AcceptRule, ExternalTarget, OverflowRule, RouteTable, TierRoute
+from modelfleet.route import call
+from modelfleet.router.fleet import passage
+from modelfleet.router.judged import JudgedExchange
+from modelfleet.router.relay import Exchange, Shell
+from modelfleet.router.service import Insight
+from tests.router.rig import (
+    GOOD,
+    GOOD_STREAM,
+    Act,
+    Answer,
+    Engine,
+    Peer,
+    Rig,
+    cascade,
+    config_map,
+    engines,
+    hang,
+    post,
+    reply,
+    router,
+    stream,
+    tier,
+    until,
+)
+
+ALL = ("Cold", "Saturated", "Error")
+BROKEN = reply({"error": {}}, status=500)
+
+
+def rule(*when: str, share: int = 100) -> OverflowRule:
+    return OverflowRule(when or ALL, share)
+
+
+@asynccontextmanager
+async def tiers(
+    overflow: OverflowRule | None,
+    *acts: Sequence[Act],
+    cold: Sequence[str] = (),
+    spin: float = 0.0,
+    **more: Any,
+) -> AsyncIterator[tuple[Rig, list[Engine]]]:
+    """A router over small, medium and big tiers of one replica with one place each; all requests start at `small`."""
+    steps: list[TierRoute] = more.pop("steps", None) or [
+        tier(name, weight=1000 if name == "small" else 0, concurrency=1, waiting=4)
+        for name in ("small", "medium", "big")[: len(acts)]
+    ]
+    async with engines(*acts) as found:
+        ports = {
+            f"{step.name}-svc": [] if step.name in cold else [engine.port]
+            for step, engine in zip(steps, found, strict=True)
+        }
+        async with router(cascade(*steps, overflow=overflow, **more), ports, spin=spin) as rig:
+            yield rig, found
+
+
+def counts(rig: Rig, name: str = "small") -> dict[str, int]:
+    step = next(step for step in rig.state.fleet.lines["chat"].steps if step.route.name == name)
+    return {cause: count for cause, count in step.stats.overflowed.items() if count}
+
+
+@asynccontextmanager
+async def busy(rig: Rig, found: list[Engine]) -> AsyncIterator[None]:
+    """The first engine works on a request that does not end."""
+    _, writer = await rig.connect()
+    writer.write(post())
+    await until(lambda: len(found[0].asked) == 1)
+    try:
+        yield
+    finally:
+        writer.close()
+        await found[0].asked[0].gone.wait()
+
+
+Row = tuple[OverflowRule | None, dict[str, Any], tuple[int, str]]
+WHERE: dict[str, Row] = {
+    "fails, no rule: the next tier": (None, {"small": BROKEN}, (200, "medium")),
+    "fails, Error in the rule: the next tier": (rule("Error"), {"small": BROKEN}, (200, "medium")),
+    "fails, Error not in the rule: refused": (rule("Saturated", "Cold"), {"small": BROKEN}, (503, "")),
+    "cold, no rule: the next tier": (None, {"small": None}, (200, "medium")),
+    "cold, Cold in the rule: the next tier": (rule("Cold"), {"small": None}, (200, "medium")),
+    "cold, Cold not in the rule: refused": (rule("Error"), {"small": None}, (503, "")),
+    "cold, and the next one too: the one after it": (rule(), {"small": None, "medium": None}, (200, "big")),
+    "fails, and the next one too: the one after it": (
+        rule(),
+        {"small": BROKEN, "medium": BROKEN},
+        (200, "big"),
+    ),
+    "all are cold: refused": (rule(), {"small": None, "medium": None, "big": None}, (503, "")),
+}
+
+
+@pytest.mark.parametrize(("overflow", "broken", "want"), WHERE.values(), ids=WHERE)
+async def test_where_a_request_goes(overflow: OverflowRule | None, broken: dict[str, Act | None], want: Any):
+    acts = [[broken.get(name) or reply(GOOD)] for name in ("small", "medium", "big")]
+    cold = [name for name, act in broken.items() if act is None]
+    async with tiers(overflow, *acts, cold=cold) as (rig, _):
+        answer = await rig.ask(post())
+
+        assert (answer.status, answer.headers.get("x-modelfleet-tier", "")) == want
+        moved = overflow is not None and answer.status == 200
+        cause = "Cold" if "small" in cold else "Error"
+        assert answer.headers.get("x-modelfleet-overflow") == (cause.lower() if moved else None)
+        assert counts(rig) == ({cause: 1} if moved else {})
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_a_busy_tier_is_left_for_a_free_place():
+    gated = tiers(rule("Saturated"), [hang(), reply(GOOD)], [reply(GOOD)])
+    async with gated as (rig, found), busy(rig, found):
+        answer = await rig.ask(post())
+
+        assert answer.headers["x-modelfleet-tier"] == "medium"
+        assert answer.headers["x-modelfleet-overflow"] == "saturated"
+        assert (answer.headers["x-modelfleet-attempts"], counts(rig)) == ("1", {"Saturated": 1})
+        assert rig.state.fleet.lines["chat"].steps[0].pool.stats.waiting == 0
+
+
+STAYS: dict[str, tuple[OverflowRule | None, Act]] = {
+    "no rule": (None, reply(GOOD)),
+    "Saturated is not in the rule": (rule("Cold", "Error"), reply(GOOD)),
+    "the next tier is busy too": (rule(), hang()),
+    "the share is used up": (rule(share=1), reply(GOOD)),
+}
+
+
+@pytest.mark.parametrize(("overflow", "next_act"), STAYS.values(), ids=STAYS)
+async def test_a_busy_tier_is_waited_for_otherwise(overflow: OverflowRule | None, next_act: Act):
+    gate = asyncio.Event()
+
+    async def work(peer: Peer) -> None:
+        await gate.wait()
+        await reply(GOOD)(peer)
+
+    async with tiers(overflow, [work], [next_act]) as (rig, found):
+        pool = rig.state.fleet.lines["chat"].steps[0].pool
+        first = asyncio.create_task(rig.ask(post()))
+        await until(lambda: len(found[0].asked) == 1)
+        # One to go where the rule lets it, and to keep the next tier busy or to use the share up.
+        away = [asyncio.create_task(rig.ask(post()))] if overflow and "Saturated" in overflow.when else []
+        await until(lambda: len(found[1].asked) == len(away))
+        waits = asyncio.create_task(rig.ask(post()))
+        await until(lambda: pool.stats.waiting == 1)
+        gate.set()
+
+        for answer in await asyncio.gather(first, waits):
+            assert (answer.status, answer.headers["x-modelfleet-tier"]) == (200, "small")
+            assert "x-modelfleet-overflow" not in answer.headers
+        for task in away:
+            task.cancel()
+
+
+async def test_at_most_the_share_leaves_and_the_rest_is_held_or_refused():
+    gate = asyncio.Event()
+
+    async def work(peer: Peer) -> None:
+        await gate.wait()
+        await reply(GOOD)(peer)
+
+    steps = [tier("small", weight=1000, concurrency=2, waiting=16), tier("big", concurrency=100, waiting=4)]
+    async with tiers(rule(share=20), [work], [reply(GOOD)], steps=steps) as (rig, found):
+        asked = [asyncio.create_task(rig.ask(post())) for _ in range(60)]
+        await until(lambda: sum(task.done() for task in asked) == 60 - 2 - 16)
+        gate.set()
+        answers: list[Answer] = await asyncio.gather(*asked)
+
+        left = [answer for answer in answers if "x-modelfleet-overflow" in answer.headers]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert 10 <= len(left) <= 13  # a fifth of 60 and one in advance, less what came before it was earned
+        assert len(refused) == 60 - 18 - len(left)
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert len(found[1].asked) == len(left) == counts(rig)["Saturated"]
+
+
+async def test_what_failed_beyond_the_share_is_refused():
+    async with tiers(rule(share=25), [BROKEN], [reply(GOOD)]) as (rig, found):
+        answers = [await rig.ask(post()) for _ in range(12)]
+
+        # One in advance, then one in four.
+        assert [answer.status for answer in answers] == [200, *[503] * 3, *([200, *[503] * 3] * 2)][:12]
+        assert len(found[1].asked) == 3
+        assert all("retry-after" in answer.headers for answer in answers if answer.status == 503)
+
+
+async def test_three_attempts_at_a_tier_are_one_failure():
+    async with engines(*[[BROKEN]] * 4, [reply(GOOD)]) as found:
+        steps = (tier("small", weight=1000), tier("big"))
+        for overflow, want in ((rule("Saturated"), 503), (rule("Error"), 200)):
+            ports = {"small-svc": sorted(engine.port for engine in found[:4]), "big-svc": [found[4].port]}
+            async with router(cascade(*steps, overflow=overflow), ports) as rig:
+                answer = await rig.ask(post())
+
+                assert (answer.status, answer.headers["x-modelfleet-attempts"]) == (
+                    want,
+                    "3" if want == 503 else "4",
+                )
+
+
+def _restrict(rig: Rig, *places: int) -> None:
+    """From here on every request may use these steps only."""
+    line = rig.state.fleet.lines["chat"]
+    way = passage(line.route, tuple(line.steps[place] for place in places), 0, line.share)
+    shell = Shell(loop=asyncio.get_running_loop(), spin=lambda: 0.0, turn=lambda: 0)
+    kind = JudgedExchange if way.judges else Exchange
+    rig.server.on_request = lambda client, request: kind(
+        client, request, call.parse(request.body), way, shell
+    ).begin()
+
+
+FORBIDDEN: dict[str, tuple[Act | None, int]] = {
+    "its tier fails": (BROKEN, 503),
+    "its tier is cold": (None, 503),
+    "its tier refuses it": (reply({"error": {}}, status=429), 429),
+}
+
+
+@pytest.mark.parametrize(("act", "status"), FORBIDDEN.values(), ids=FORBIDDEN)
+async def test_it_goes_only_where_the_request_may(act: Act | None, status: int):
+    cold = ["small", "medium"] if act is None else []
+    async with tiers(rule(), *[[act or reply(GOOD)]] * 2, [reply(GOOD)], cold=cold) as (rig, found):
+        _restrict(rig, 0, 1)
+        answers = [await rig.ask(post()) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [status] * 3
+        assert found[2].asked == []
+
+
+async def test_a_busy_tier_is_waited_for_where_the_free_one_is_forbidden():
+    async with tiers(rule(), [hang(), reply(GOOD)], [hang()], [reply(GOOD)]) as (rig, found):
+        _restrict(rig, 0, 1)
+        async with busy(rig, found):
+            second, third = (asyncio.create_task(rig.ask(post())) for _ in range(2))
+            pool = rig.state.fleet.lines["chat"].steps[0].pool
+            await until(lambda: len(found[1].asked) == 1 and pool.stats.waiting == 1)
+
+            assert found[2].asked == []
+        second.cancel()
+        third.cancel()
+
+
+def whole(logprob: float, text: str = "yes") -> Act:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "logprobs": {"content": [{"token": text, "logprob": logprob}]},
+        "finish_reason": "stop",
+    }
+    return reply({"object": "chat.completion", "choices": [choice]})
+
+
+JUDGED = {
+    "sure: its answer": (whole(-0.1), 1, ("medium", "0")),
+    "unsure: escalated from there": (whole(-3.0), 1, ("big", "1")),
+    "unsure, no escalation left: its answer": (whole(-3.0), 0, ("medium", "0")),
+}
+
+
+@pytest.mark.parametrize(("act", "escalations", "want"), JUDGED.values(), ids=JUDGED)
+async def test_a_tier_judges_what_overflows_to_it(act: Act, escalations: int, want: tuple[str, str]):
+    accept = AcceptRule("MeanLogprob", -0.5)
+    steps = [tier("small", weight=1000, accept=accept), tier("medium", accept=accept), tier("big")]
+    async with tiers(rule(), [BROKEN], [act], [reply(GOOD)], steps=steps, max_escalations=escalations) as (
+        rig,
+        _,
+    ):
+        answer = await rig.ask(post())
+
+        headers = answer.headers
+        assert (headers["x-modelfleet-tier"], headers["x-modelfleet-escalations"]) == want
+        assert headers["x-modelfleet-overflow"] == "error"
+
+
+async def test_an_escalation_that_meets_a_busy_tier_overflows_within_the_share():
+    accept = AcceptRule("MeanLogprob", -0.5)
+    steps = [
+        tier("small", weight=1000, accept=accept),
+        tier("medium", accept=accept, concurrency=1, waiting=0),
+        tier("big"),
+    ]
+    async with tiers(rule(share=1), [whole(-3.0)], [hang()], [reply(GOOD)], steps=steps) as (rig, found):
+        held = asyncio.create_task(rig.ask(post()))
+        await until(lambda: len(found[1].asked) == 1)
+        away = await rig.ask(post())
+
+        assert (away.headers["x-modelfleet-tier"], away.headers["x-modelfleet-overflow"]) == (
+            "big",
+            "saturated",
+        )
+        assert counts(rig, "medium") == {"Saturated": 1}
+        held.cancel()
+
+
+async def test_a_stream_says_so_in_its_headers_and_a_judged_one_in_its_comment():
+    async with tiers(rule(), [BROKEN], [stream(*GOOD_STREAM)]) as (rig, _):
+        assert (await rig.ask(post(stream=True))).headers["x-modelfleet-overflow"] == "error"
+    steps = [tier("small", weight=1000, accept=AcceptRule("MeanLogprob", -0.5)), tier("big")]
+    async with tiers(rule(), [BROKEN], [stream(*GOOD_STREAM)], steps=steps) as (rig, _):
+        assert b" overflow=error" in (await rig.ask(post(stream=True))).body
+
+
+async def test_an_api_takes_what_overflows_and_its_retries_have_a_budget():
+    async with engines([BROKEN], [reply(GOOD)]) as found:
+        target = ExternalTarget(f"http://127.0.0.1:{found[1].port}/v1", None, None)
+        steps = (tier("small", weight=1000), tier("api", external=target))
+        async with router(cascade(*steps, overflow=rule()), {"small-svc": [found[0].port]}) as rig:
+            answers = [await rig.ask(post()) for _ in range(10)]
+
+            assert {answer.headers["x-modelfleet-tier"] for answer in answers} == {"api"}
+            budget = rig.state.fleet.lines["chat"].steps[1].pool.budget
+            assert (budget.requests, budget.retries) == (10, 0)
+
+
+async def test_weights_and_what_is_counted_at_the_entry_stay_as_they_are():
+    steps = [tier("small", weight=600), tier("big", weight=400)]
+    async with tiers(rule(), [BROKEN], [reply(GOOD)], steps=steps) as (rig, _):
+        for _ in range(4):
+            await rig.ask(post())
+        small, big = rig.state.fleet.lines["chat"].steps
+
+        assert (small.stats.started, big.stats.started) == (4, 0)
+        assert (small.stats.answered, big.stats.answered) == (0, 4)
+        assert rig.state.fleet.lines["chat"].bounds == (600, 1000)
+
+
+async def test_a_change_of_the_table_gives_no_new_credit():
+    async with tiers(rule(share=1), [BROKEN], [reply(GOOD)]) as (rig, _):
+        assert [(await rig.ask(post())).status for _ in range(2)] == [200, 503]
+        line = rig.state.fleet.lines["chat"]
+        table = RouteTable((cascade(*(step.route for step in line.steps), overflow=rule(share=2)),))
+        rig.state.config_maps_changed(config_map(table, version="2"), now_s=2.0)
+
+        assert (await rig.ask(post())).status == 503
+        share = rig.state.fleet.lines["chat"].share
+        assert share is not None
+        assert (share.percent, share.requests, share.overflowed) == (2, 3, 1)
+
+
+async def test_debug_table_and_metrics_say_what_left():
+    async with tiers(rule(share=20), [BROKEN], [reply(GOOD)]) as (rig, _):
+        for _ in range(3):
+            await rig.ask(post())
+        insight = Insight(rig.state, rig.state.metrics.registry(), loop=asyncio.get_running_loop())
+        rig.server.on_request = insight.on_request
+        shown = await rig.ask(b"GET /debug/table HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n")
+        told = await rig.ask(b"GET /metrics HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n")
+
+        assert orjson.loads(shown.body)["cascades"][0]["overflow"] == {
+            "when": list(ALL), "maxShare": 20, "requestsLastMinute": 3, "overflowed": 1, "left": 0,
+        }  # fmt: skip
+        line = b'modelfleet_router_overflowed_total{cascade="c",fleet_namespace="ns",model_tier="small-mt",reason="Error",tier="small"} 1.0'
+        assert line in told.body
