@@ -37,6 +37,7 @@ SERVICE_PORT = 80
 SHARED_ROUTER = "modelfleet-router"  # one per namespace that holds a Cascade
 ROUTER_CLUSTER_ROLE = "modelfleet-router"  # shipped by the chart; the operator may only bind it
 ROUTE_TABLE_KEY = "table.json"  # key inside a router's route-table ConfigMap
+API_KEYS_MOUNT = "/etc/modelfleet/keys"  # one file per API key's entry in a router pod
 EXTERNAL_MOUNT = "/etc/modelfleet/external"  # <mount>/<tier child name>/api-key, .../ca.crt in a router pod
 
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

@@ -55,3 +55,15 @@ def test_without_external_tiers_nothing_is_mounted():
     pod = next(each for each in pods if each["kind"] == "Deployment")["spec"]["template"]["spec"]
     assert "volumes" not in pod
     assert "volumeMounts" not in pod["containers"][0]
+
+
+def test_keys_are_mounted_where_clients_need_them():
+    asked = SETTINGS.model_validate({"router": {"apiKeys": {"secretRef": {"name": "keys"}}}})
+    owner = router(cascade())
+    made = desired.children(owner, asked, table=table.config_map(owner, table.table([cascade()], TIERS)))
+
+    pod = next(each for each in made if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+    mount = {"name": "api-keys", "mountPath": "/etc/modelfleet/keys", "readOnly": True}
+    assert {"name": "api-keys", "secret": {"secretName": "keys", "optional": True}} in pod["volumes"]
+    assert mount in pod["containers"][0]["volumeMounts"]
+    assert {"name": "MODELFLEET_API_KEYS", "value": "/etc/modelfleet/keys"} in pod["containers"][0]["env"]

@@ -18,6 +18,7 @@ SERVING = Observed(
 )
 ALL_GOOD = {
     "Accepted": "True/Accepted",
+    "Authenticated": "False/NoApiKeys",
     "Programmed": "True/Programmed",
     "Ready": "True/Serving",
     "ResolvedRefs": "True/Resolved",
@@ -102,6 +103,11 @@ CASES: dict[str, tuple[Cascade, Observed, dict[str, str]]] = {
             "Ready": "False/ImagePullBackOff",
             "Stalled": "True/ImagePullBackOff",
         },
+    ),
+    "clients need keys": (
+        cascade(),
+        replace(SERVING, api_keys="modelfleet-keys"),
+        {"Authenticated": "True/ApiKeys"},
     ),
     "paused": (cascade(), replace(SERVING, paused=True), {"Paused": "True/PausedByAnnotation"}),
 }

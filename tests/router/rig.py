@@ -10,6 +10,7 @@ import orjson
 
 from modelfleet import names
 from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, encode
+from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.server import Server
@@ -290,11 +291,11 @@ async def engines(*all_acts: Sequence[Act]) -> AsyncIterator[list[Engine]]:
 
 @asynccontextmanager
 async def router(
-    route: CascadeRoute, ports: dict[str, list[int]], *, spin: float = 0.0
+    route: CascadeRoute, ports: dict[str, list[int]], *, spin: float = 0.0, keys: KeyRing | None = None
 ) -> AsyncIterator[Rig]:
     """A router that serves one cascade."""
     loop = asyncio.get_running_loop()
-    state = State(metrics=RouterMetrics("ns"), secrets=Secrets(), loop=loop, router=ROUTER)
+    state = State(metrics=RouterMetrics("ns"), secrets=Secrets(), loop=loop, router=ROUTER, keys=keys)
     state.config_maps_changed(config_map(RouteTable((route,))), now_s=1.0)
     state.endpoint_slices_changed(slices(ports))
     service = Service(state, loop=loop, spin=lambda: spin)

@@ -72,6 +72,20 @@ class Images(SettingsModel):
     )
 
 
+class SecretName(SettingsModel):
+    """Names a Secret."""
+
+    name: DnsName = Field(description="Name of the Secret, in the namespace of each router.")
+
+
+class ApiKeySettings(SettingsModel):
+    """Who may use the routers."""
+
+    secret_ref: SecretName = Field(
+        description="Secret with one entry per key. Mounted into routers; the operator never reads it."
+    )
+
+
 class RouterSettings(SettingsModel):
     """Routers that a namespace's Cascades share."""
 
@@ -79,6 +93,10 @@ class RouterSettings(SettingsModel):
     resources: ResourceAmounts = Field(
         default=ResourceAmounts(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "256Mi"}),
         description="Resources of a router pod.",
+    )
+    api_keys: ApiKeySettings | None = Field(
+        default=None,
+        description="Keys that clients need. Default: none, and whoever reaches a router may use it.",
     )
 
 

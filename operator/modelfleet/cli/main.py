@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from modelfleet import __version__
-from modelfleet.cli import serve
+from modelfleet.cli import key, serve
 from modelfleet.settings import Settings
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ def operator() -> None:
     settings = Settings()
     serve.configure_logging(settings)
     raise typer.Exit(asyncio.run(serve.serve(settings)))
+
+
+app.command("key")(key.key)
 
 
 @app.command()

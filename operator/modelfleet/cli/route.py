@@ -14,6 +14,7 @@ import uvloop
 from modelfleet import names
 from modelfleet.adapters.kubewatch import ApiServer, Objects, Resource, Watch
 from modelfleet.router.app import App, Ports
+from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
@@ -53,7 +54,10 @@ def main() -> None:
 async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
     loop = asyncio.get_running_loop()
     secrets = Secrets()
-    state = State(metrics=RouterMetrics(args.namespace), secrets=secrets, loop=loop, router=args.router)
+    keys = KeyRing(args.api_keys, now=loop.time) if args.api_keys else None
+    state = State(
+        metrics=RouterMetrics(args.namespace), secrets=secrets, loop=loop, router=args.router, keys=keys
+    )
     app = App(
         state,
         refresh_secrets=secrets.refresh,
@@ -111,6 +115,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=setting("LISTEN_PORT", str(names.ROUTER_PORT)))
     parser.add_argument(
         "--metrics-port", type=int, default=setting("LISTEN_METRICS_PORT", str(names.ROUTER_METRICS_PORT))
+    )
+    parser.add_argument(
+        "--api-keys", default=setting("API_KEYS", ""), help="folder of API keys; without it nobody needs one"
     )
     parser.add_argument("--log-level", type=_log_level, default=setting("LOG_LEVEL", "info"))
     parser.add_argument("--api-server", default=setting("API_SERVER", ""), help="URL, outside a cluster")

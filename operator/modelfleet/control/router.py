@@ -125,6 +125,7 @@ async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) ->
     ready = int((deployment or {}).get("status", {}).get("readyReplicas", 0))
     why = pods.cause(deployment, _router_pods(key, ctx), pool=None) if deployment and not ready else None
     conflicts = table.accepted(world.cascades).conflicts
+    api_keys = ctx.settings.now.router.api_keys
     for item, cascade in zip(world.items, world.cascades, strict=True):
         seen = cascade_status.Observed(
             endpoint=desired.endpoint(cascade),
@@ -137,6 +138,7 @@ async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) ->
             failure=failure,
             keys_missing=ctx.keys_missing.get(key, frozenset()),
             paused=paused(item),
+            api_keys=api_keys.secret_ref.name if api_keys else None,
         )
         status = cascade_status.status(cascade, seen, now_s=ctx.clock.now_s())
         own = Key("Cascade", key.namespace, cascade.metadata.name)

@@ -13,6 +13,7 @@ from modelfleet.desired import meta
 
 ACCEPT_MORE_S = 5  # the router goes on accepting this long after SIGTERM, until it has left its endpoints
 EXIT_S = 10
+_MOUNTS = {"api-keys": names.API_KEYS_MOUNT, "external": names.EXTERNAL_MOUNT}
 ROUTER_CONTAINER = "router"
 KINDS = ("ConfigMap", "Deployment", "PodDisruptionBudget", "RoleBinding", "Service", "ServiceAccount")
 
@@ -118,9 +119,8 @@ def _deployment(router: Router, settings: FleetSettings) -> Manifest:
             }
         ],
     }
-    if router.external_tiers:
-        sources = _external_sources(router.external_tiers)
-        pod["volumes"] = [{"name": "external", "projected": {"sources": sources}}]
+    if volumes := _volumes(router, settings):
+        pod["volumes"] = volumes
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     return {
@@ -165,11 +165,28 @@ def _container(router: Router, settings: FleetSettings) -> Manifest:
         "securityContext": meta.container_security(read_only_root=True),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if router.external_tiers:
+    if settings.router.api_keys:
+        # With the mount and not with the table: a pod asks for keys from its first request to its last.
+        container["env"].append({"name": "MODELFLEET_API_KEYS", "value": names.API_KEYS_MOUNT})
+    if volumes := _volumes(router, settings):
         container["volumeMounts"] = [
-            {"name": "external", "mountPath": names.EXTERNAL_MOUNT, "readOnly": True}
+            {"name": volume["name"], "mountPath": _MOUNTS[volume["name"]], "readOnly": True}
+            for volume in volumes
         ]
     return container
+
+
+def _volumes(router: Router, settings: FleetSettings) -> list[Manifest]:
+    """What other people's Secrets and ConfigMaps bring into the pod.  None of them keeps it from starting."""
+    volumes: list[Manifest] = []
+    if settings.router.api_keys:
+        # Optional: without its Secret a router runs and lets nobody in, and says so.
+        secret = {"secretName": settings.router.api_keys.secret_ref.name, "optional": True}
+        volumes.append({"name": "api-keys", "secret": secret})
+    if router.external_tiers:
+        sources = _external_sources(router.external_tiers)
+        volumes.append({"name": "external", "projected": {"sources": sources}})
+    return volumes
 
 
 def _external_sources(tiers: Sequence[ModelTier]) -> list[Manifest]:

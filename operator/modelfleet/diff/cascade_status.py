@@ -10,7 +10,17 @@ from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.conditions import Finding, conditions
 from modelfleet.diff.pods import Cause
 
-TYPES = ("Accepted", "Paused", "Programmed", "Ready", "Reconciling", "ResolvedRefs", "Stalled", "TiersReady")
+TYPES = (
+    "Accepted",
+    "Authenticated",
+    "Paused",
+    "Programmed",
+    "Ready",
+    "Reconciling",
+    "ResolvedRefs",
+    "Stalled",
+    "TiersReady",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class Observed:
     failure: Cause | None = None  # why the router's children could not be written as wanted
     keys_missing: frozenset[str] = frozenset()  # external ModelTiers whose API key the router does not find
     paused: bool = False
+    api_keys: str | None = None  # the Secret whose keys clients need
 
 
 def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
@@ -66,7 +77,7 @@ def _findings(cascade: Cascade, seen: Observed, *, ready: list[bool]) -> list[Fi
     programmed = _programmed(cascade, seen, accepted)
     tiers = _tiers_ready(cascade, ready=ready)
     verdict = _ready(accepted, programmed, tiers, any_ready=any(ready))
-    findings = [accepted, resolved, programmed, tiers, verdict]
+    findings = [accepted, _authenticated(seen), resolved, programmed, tiers, verdict]
     if stuck := _stuck(accepted, resolved, seen):
         findings.append(stuck)
     elif verdict.status != "True" and not seen.paused:
@@ -82,6 +93,13 @@ def _accepted(cascade: Cascade, seen: Observed) -> Finding:
         return Finding("Accepted", "True", "Accepted", f"Clients ask for model {cascade.spec.model_name}")
     text = f"Model name {cascade.spec.model_name} belongs to the older Cascade {seen.name_taken_by}"
     return Finding("Accepted", "False", "ModelNameConflict", text)
+
+
+def _authenticated(seen: Observed) -> Finding:
+    if seen.api_keys is None:
+        text = "Whoever reaches the router may use it: the setting router.apiKeys names no Secret"
+        return Finding("Authenticated", "False", "NoApiKeys", text)
+    return Finding("Authenticated", "True", "ApiKeys", f"Clients need a key of Secret {seen.api_keys}")
 
 
 def _resolved(cascade: Cascade, seen: Observed) -> Finding:

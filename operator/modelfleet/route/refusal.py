@@ -66,6 +66,30 @@ HEAD_TOO_LARGE = Refusal(
 TOO_SLOW = Refusal(
     408, "The request took too long to arrive.", "invalid_request_error", code="request_timeout"
 )
+KEY_MISSING = Refusal(
+    401,
+    "This router needs an API key: send it as `Authorization: Bearer KEY`.",
+    "invalid_request_error",
+    code="missing_api_key",
+)
+KEY_WRONG = Refusal(401, "This API key is not known here.", "invalid_request_error", code="invalid_api_key")
+NO_KEYS = Refusal(
+    503,
+    "This router has no API keys yet and lets nobody in until it has.",
+    "server_error",
+    code="api_keys_unavailable",
+    retry_after_s=10,
+)
+MODEL_FORBIDDEN = Refusal(
+    403,
+    "This API key may not use that model, see GET /v1/models.",
+    "invalid_request_error",
+    param="model",
+    code="model_not_allowed",
+)
+TIER_FORBIDDEN = Refusal(
+    403, "This API key may use none of this model's tiers.", "invalid_request_error", code="tier_not_allowed"
+)
 NO_SUCH_PATH = Refusal(
     404,
     "Unknown path. This router serves POST /v1/chat/completions, /v1/completions and /v1/embeddings, "
@@ -133,6 +157,17 @@ def tier_below_floor(tier: str, floor: str) -> Refusal:
 def wrong_method(allowed: str) -> Refusal:
     return Refusal(
         405, f"This path takes {allowed} only.", "invalid_request_error", code="method_not_allowed"
+    )
+
+
+def over_rate(retry_after_s: int) -> Refusal:
+    """429 for a key that is used too often."""
+    return Refusal(
+        429,
+        "This API key is over its rate of requests.",
+        "rate_limit_error",
+        code="rate_limit_exceeded",
+        retry_after_s=retry_after_s,
     )
 
 

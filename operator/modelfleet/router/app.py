@@ -101,7 +101,11 @@ class App:
         self._server.sweep(now_s)
         self._insight.sweep(now_s)
         self._state.sweep(now_s)
-        if refresh and self._refresh():
+        if not refresh:
+            return
+        if self._state.keys is not None:
+            self._state.keys.refresh()
+        if self._refresh():
             self._state.secrets_changed()
 
     async def _drain(self, listening: asyncio.AbstractServer) -> None:

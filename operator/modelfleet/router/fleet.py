@@ -1,6 +1,6 @@
 """What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -92,11 +92,16 @@ def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Sha
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:
-    models = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "modelfleet"} for name in sorted(lines)
-    ]
     return Fleet(
         lines=lines,
         body_bytes_max=max((one.route.max_body_bytes for one in lines.values()), default=_BODY_BYTES_MAX),
-        models=orjson.dumps({"object": "list", "data": models}),
+        models=models(lines),
     )
+
+
+def models(names: Iterable[str]) -> bytes:
+    """The answer to GET /v1/models that lists these."""
+    found = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "modelfleet"} for name in sorted(names)
+    ]
+    return orjson.dumps({"object": "list", "data": found})

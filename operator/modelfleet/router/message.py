@@ -1,13 +1,15 @@
 """The form of requests: what a head may look like, and how an answer's head is written."""
 
 from modelfleet.route import refusal
+from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
 
 _REASONS = {
-    200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout",
     413: b"Content Too Large", 422: b"Unprocessable Content", 429: b"Too Many Requests",
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout",
@@ -19,7 +21,7 @@ _UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 class Request:
     """One whole request.  Header names are in lower case, `path` is without its query."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "version")
+    __slots__ = ("body", "headers", "keep_alive", "key", "method", "path", "version")
 
     def __init__(self) -> None:
         self.method = b""
@@ -28,6 +30,7 @@ class Request:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self.keep_alive = False
+        self.key: ApiKey | None = None  # whose it is, where keys are asked for
 
     @property
     def waits_for_go_ahead(self) -> bool:

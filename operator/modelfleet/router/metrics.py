@@ -7,7 +7,7 @@ bound once, and the request path only adds to its attributes.
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -122,6 +122,8 @@ class RouterMetrics(Collector):
         self.table_errors = 0
         self.table_loaded_at_s = 0.0  # Unix time
         self.table_version = ""
+        # Entries by whether they can be used; None where nobody needs a key.
+        self.api_keys: Callable[[], Mapping[str, int]] | None = None
         self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
 
     def tier(self, cascade: str, tier: str, model_tier: str) -> TierStats:
@@ -196,6 +198,11 @@ class RouterMetrics(Collector):
         for labels, absent in self.keys_missing.items():
             missing.add_metric(labels, float(absent))
         yield missing
+        if self.api_keys is not None:
+            entries = _gauge("api_keys", "Entries of API keys, by whether they can be used", ("state",))
+            for state, count in self.api_keys().items():
+                entries.add_metric((state,), count)
+            yield entries
 
 
 def _counters(tiers: list[TierStats]) -> Iterator[Metric]:

@@ -8,16 +8,21 @@ from itertools import count
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from modelfleet.route import call, choose, refusal
+from modelfleet.route import account, call, choose, refusal
+from modelfleet.route.account import Account
+from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
+from modelfleet.router.fleet import Fleet, Line, Passage, models
 from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
-from modelfleet.router.relay import EMBEDDINGS, Exchange, Shell
+from modelfleet.router.relay import EMBEDDINGS, Exchange
 from modelfleet.router.server import Client
+from modelfleet.router.shell import Shell
 from modelfleet.router.state import State
 
 _READS = frozenset({b"GET", b"HEAD"})
+_UNAUTHORIZED = 401
 _MODEL_PATHS = frozenset({b"/v1/chat/completions", b"/v1/completions", EMBEDDINGS})
 
 
@@ -28,7 +33,7 @@ class Service:
         self, state: State, *, loop: asyncio.AbstractEventLoop, spin: Callable[[], float] = random.random
     ) -> None:
         self._state = state
-        self._shell = Shell(loop=loop, spin=spin, turn=count().__next__)
+        self._shell = Shell(loop=loop, spin=spin, turn=count().__next__, recorder=state.recorder)
 
     def on_request(self, client: Client, request: Request) -> None:
         path = request.path
@@ -39,7 +44,7 @@ class Service:
                 client.refuse(refusal.wrong_method("POST"), b"allow: POST\r\n")
         elif path == b"/v1/models":
             if request.method in _READS:
-                client.reply(200, self._state.fleet.models)
+                self._list_models(client, request)
             else:
                 client.refuse(refusal.wrong_method("GET"), b"allow: GET, HEAD\r\n")
         else:
@@ -49,31 +54,88 @@ class Service:
         try:
             exchange = self._exchange(client, request)
         except Refused as err:
-            client.refuse(err.refusal)
+            self._tell(request, err.refusal)
+            _refuse(client, err.refusal)
         else:
             exchange.begin()
 
+    def _tell(self, request: Request, refused: Refusal) -> None:
+        """It was refused at the door."""
+        recorder, now_s = self._shell.recorder, self._shell.loop.time()
+        if recorder.on:
+            recorder.over(
+                Account(
+                    path=request.path.decode("latin-1"),
+                    result=account.REFUSED,
+                    status=refused.status,
+                    error=refused.code,
+                    start_s=now_s,
+                    end_s=now_s,
+                    request_bytes=len(request.body),
+                )
+            )
+
+    def _list_models(self, client: Client, request: Request) -> None:
+        fleet, keys = self._state.fleet, self._state.keys
+        if keys is None:
+            client.reply(200, fleet.models)
+            return
+        try:
+            key = keys.admit(request.headers)
+        except Refused as err:
+            _refuse(client, err.refusal)
+        else:
+            client.reply(200, models(filter(key.may_use, fleet.lines)))
+
     def _exchange(self, client: Client, request: Request) -> Exchange:
-        fleet = self._state.fleet
+        fleet, keys = self._state.fleet, self._state.keys
+        if keys is not None:
+            # Before the body is looked at: a stranger costs one hash.
+            request.key = keys.admit(request.headers)
+            keys.take(request.key, routers=self._state.rules.routers)
         asked = call.parse(request.body)
         line = fleet.lines.get(asked.model)
-        if line is None:
-            raise Refused(refusal.unknown_model(asked.model, list(fleet.lines)))
+        if keys is not None or line is None:
+            line = _found(line, asked.model, request.key, fleet)
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
         if asked.stream and request.path == EMBEDDINGS:
             raise Refused(refusal.NOT_STREAMED)
-        places = line.course.places(request.headers)
-        passage = line.way(places, choose.entry(line.bounds, self._shell.spin()))
+        passage = self._passage(line, request)
         # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
         kind = JudgedExchange if passage.judges and request.path != EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
+
+    def _passage(self, line: Line, request: Request) -> Passage:
+        places, key = line.course.places(request.headers), request.key
+        if key is not None and key.tiers is not None:
+            places = tuple([place for place in places if line.steps[place].route.name in key.tiers])
+            if not places:
+                raise Refused(refusal.TIER_FORBIDDEN)
+        return line.way(places, choose.entry(line.bounds, self._shell.spin()))
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[str(refused.status)] += 1
 
     def body_bytes_max(self) -> int:
         return self._state.fleet.body_bytes_max
+
+
+def _found(line: Line | None, model: str, key: ApiKey | None, fleet: Fleet) -> Line:
+    """The line of that name.  Raises Refused (403, 404).
+
+    A key learns of no model that it may not use, not even whether there is one.
+    """
+    if key is not None and not key.may_use(model):
+        raise Refused(refusal.MODEL_FORBIDDEN)
+    if line is None:
+        known = [name for name in fleet.lines if key is None or key.may_use(name)]
+        raise Refused(refusal.unknown_model(model, known))
+    return line
+
+
+def _refuse(client: Client, refused: Refusal) -> None:
+    client.refuse(refused, b"www-authenticate: Bearer\r\n" if refused.status == _UNAUTHORIZED else b"")
 
 
 def probe(state: State, client: Client, request: Request) -> None:

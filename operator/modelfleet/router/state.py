@@ -17,11 +17,20 @@ from urllib.parse import urlsplit
 import orjson
 
 from modelfleet import names
-from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, decode
+from modelfleet.api.route_table import (
+    CascadeRoute,
+    ExternalTarget,
+    RouterRules,
+    RouteTable,
+    TierRoute,
+    decode,
+)
 from modelfleet.route.endpoints import Address, addresses
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
+from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics, TierStats
 from modelfleet.router.pool import Pool
+from modelfleet.router.recorder import OFF, Recorder
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.upstream import Replica
 
@@ -30,6 +39,7 @@ from modelfleet.route.overflow import Share
 
 _HTTPS_PORT = 443
 _HTTP_PORT = 80
+_NO_RULES = RouterRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +76,14 @@ class State:
         loop: asyncio.AbstractEventLoop,
         router: str,
         spin: Callable[[], float] = random.random,
+        keys: KeyRing | None = None,
+        recorder: Recorder = OFF,
     ) -> None:
         self.fleet: Fleet = fleet({})
+        self.keys = keys  # None: whoever reaches the router may use it
         self.metrics = metrics
+        self.recorder = recorder
+        metrics.api_keys = keys.counts if keys is not None else None
         self.listening = False
         self.draining = False
         self._secrets = secrets
@@ -89,6 +104,11 @@ class State:
         if self._endpoints is None:
             return "no endpoints listed yet"
         return None if self.listening else "not listening yet"
+
+    @property
+    def rules(self) -> RouterRules:
+        """What holds for the whole router."""
+        return self._table.rules if self._table is not None else _NO_RULES
 
     # Inputs.
 
@@ -155,6 +175,8 @@ class State:
         )
         self.metrics.keys_missing = draft.keys_missing
         self.fleet = fleet(lines)
+        if table is not None:
+            self.recorder.follow(table.rules)
         now_s = self._loop.time()
         for pool, tier, found in draft.pools.values():
             pool.update(
