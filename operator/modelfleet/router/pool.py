@@ -106,6 +106,12 @@ class Pool:
             self.stats.waiting = len(self._line)
         return why
 
+    def takes(self, *, at_once: bool) -> bool:
+        """Whether a request that comes now gets a place, or a place in line."""
+        if at_once:
+            return any(replica.in_flight < replica.room for replica in self.replicas)
+        return self._room(()) > 0
+
     def quit(self, waiter: Waiter) -> None:
         """The waiter does not wait any more."""
         self._line.pop(waiter, None)
