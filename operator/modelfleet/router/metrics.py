@@ -214,6 +214,9 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
     away = _counter(
         "turned_away", "Times that a tier did not take a request, by reason", (*_TIER_LABELS, "reason")
     )
+    overflowed = _counter(
+        "overflowed", "Requests that left a busy or failing tier", (*_TIER_LABELS, "reason")
+    )
     in_flight = _gauge("requests_in_flight", "Requests at a tier now, waiting ones included", _TIER_LABELS)
     for stats in tiers:
         started.add_metric(stats.labels, stats.started)
@@ -221,9 +224,6 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
         in_flight.add_metric(stats.labels, stats.in_flight)
         tokens.add_metric((*stats.labels, "input"), stats.tokens_in)
         tokens.add_metric((*stats.labels, "output"), stats.tokens_out)
-    overflowed = _counter(
-        "overflowed", "Requests that left a busy or failing tier", (*_TIER_LABELS, "reason")
-    )
         for kind, count in stats.errors.items():
             errors.add_metric((*stats.labels, kind), count)
         for outcome, count in stats.attempts.items():

@@ -26,6 +26,7 @@ from modelfleet.api.route_table import (
     decode,
 )
 from modelfleet.route.endpoints import Address, addresses
+from modelfleet.route.overflow import Share
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics, TierStats
@@ -35,7 +36,6 @@ from modelfleet.router.secrets import Secrets
 from modelfleet.router.upstream import Replica
 
 _log = logging.getLogger(__name__)
-from modelfleet.route.overflow import Share
 
 _HTTPS_PORT = 443
 _HTTP_PORT = 80
@@ -62,6 +62,7 @@ class _Draft:
     replicas: dict[_Target, Replica] = field(default_factory=dict)
     pools: dict[tuple[str, bool], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
     keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
 
 
 class State:
@@ -72,7 +73,6 @@ class State:
         *,
         metrics: RouterMetrics,
         secrets: Secrets,
-    shares: dict[str, Share] = field(default_factory=dict)
         loop: asyncio.AbstractEventLoop,
         router: str,
         spin: Callable[[], float] = random.random,
@@ -94,6 +94,7 @@ class State:
         self._spin = spin
         self._replicas: dict[_Target, Replica] = {}
         self.pools: dict[tuple[str, bool], Pool] = {}  # by ModelTier and whether it is external
+        self._shares: dict[str, Share] = {}  # by Cascade
 
     def unready_reason(self) -> str | None:
         """Why no requests should be sent here, for /readyz."""
@@ -114,7 +115,6 @@ class State:
 
     def config_maps_changed(self, found: Mapping[str, Mapping[str, Any]], *, now_s: float) -> None:
         """Take the table from its ConfigMap; a missing or broken one leaves the last good one.  `now_s`: Unix time."""
-        self._shares: dict[str, Share] = {}  # by Cascade
         config_map = found.get(self._config_map)
         if config_map is None:
             if self._table is not None:
@@ -169,6 +169,7 @@ class State:
         left = [pool for key, pool in self.pools.items() if key not in draft.pools]
         self._table, self._endpoints, self._replicas = table, endpoints, draft.replicas
         self.pools = {key: pool for key, (pool, _, _) in draft.pools.items()}
+        self._shares = draft.shares
         self.metrics.keep_only(
             (step.stats for one in lines.values() for step in one.steps),
             (pool.stats for pool in self.pools.values()),
@@ -191,7 +192,6 @@ class State:
         for replica in gone:
             replica.close()
 
-        self._shares = draft.shares
     def _line(self, route: CascadeRoute, endpoints: Mapping[str, tuple[Address, ...]], draft: _Draft) -> Line:
         steps = []
         for tier in route.tiers:
