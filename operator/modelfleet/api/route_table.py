@@ -139,9 +139,6 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
     return cascade
 
 
-def _tier(raw: Mapping[str, Any]) -> TierRoute:
-    external = raw["external"]
-    target = None if external is None else _checked(ExternalTarget(**external))
 def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
     if raw is None:
         return None
@@ -151,6 +148,9 @@ def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
     return rule
 
 
+def _tier(raw: Mapping[str, Any]) -> TierRoute:
+    external = raw["external"]
+    target = None if external is None else _checked(ExternalTarget(**external))
     accept = raw.get("accept")
     rule = None if accept is None else _checked(AcceptRule(**accept))
     tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule}))

@@ -26,8 +26,8 @@ class Journey:
         self.attempts = 0
         self.escalations = 0
         self.outcomes: set[str] = set()  # of attempts and waits, in one word each
-        self.judged = judged  # some tier of the cascade has an accept rule: answers tell more
         self.overflow = ""  # for which cause it left its tier; empty: it did not
+        self.judged = judged  # some tier of the cascade has an accept rule: answers tell more
         self.score: float | None = None  # of the answer that is sent
         self.below = False  # it was not accepted, and sent because nothing better could be had
         self.spent: list[Spent] = []
@@ -46,6 +46,8 @@ class Journey:
     def fields(self, tier: str) -> bytes:
         """The header lines that say where an answer comes from."""
         lines = b"x-modelfleet-tier: %b\r\nx-modelfleet-attempts: %d\r\n" % (tier.encode(), self.attempts)
+        if self.overflow:
+            lines += b"x-modelfleet-overflow: %b\r\n" % self.overflow.lower().encode()
         if self.judged:
             lines += b"x-modelfleet-escalations: %d\r\n" % self.escalations
             if self.score is not None:
@@ -56,9 +58,9 @@ class Journey:
 
     def comment(self, tier: str) -> bytes:
         """The same as the last comment of a stream."""
-        if self.overflow:
-            lines += b"x-modelfleet-overflow: %b\r\n" % self.overflow.lower().encode()
         told = [f"tier={tier}", f"attempts={self.attempts}", f"escalations={self.escalations}"]
+        if self.overflow:
+            told.append(f"overflow={self.overflow.lower()}")
         if self.score is not None:
             told.append(f"score={self.score:.4f}")
         if self.below:
@@ -69,8 +71,6 @@ class Journey:
         """A whole answer as the client gets it: without what only we asked for, with the usage of all tiers.
 
         `fields`: what is in `body`, where it has been read already; it is used up.
-        if self.overflow:
-            told.append(f"overflow={self.overflow.lower()}")
         """
         if keep_logprobs and not self.spent:
             return body

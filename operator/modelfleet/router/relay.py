@@ -17,8 +17,8 @@ from modelfleet.route import answer, choose, refusal, waiting
 from modelfleet.route.call import Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
-from modelfleet.router import spill
 from modelfleet.route.sse import EventScan
+from modelfleet.router import spill
 from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.headers import answer_fields, forwarded
 from modelfleet.router.message import Request
@@ -66,14 +66,14 @@ class Exchange:
         self._committed = False
         self._slow = False
         self._waits = False
-        if self._passage.share is not None:
-            self._passage.share.request(self._start_s)
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
         entry = self._order[0]
         self._entry = entry.stats
         self._entry.started += 1
+        if self._passage.share is not None:
+            self._passage.share.request(self._start_s)
         self._client.patron = self
         self._attempt()
 
@@ -87,14 +87,14 @@ class Exchange:
                 tries.tried,
                 fields=self._call.fields,
                 turn=tries.turn,
-            if found is None and self._passage.share is not None and self._spilled(step, ""):
-                step.pool.quit(self)
-                continue
                 now_s=now_s,
                 deadline_s=self._deadline_s,
             )
             if isinstance(found, str):
                 self._pass_over(step, found)
+                continue
+            if found is None and self._passage.share is not None and self._spilled(step, ""):
+                step.pool.quit(self)
                 continue
             self._step = step
             step.stats.in_flight += 1
