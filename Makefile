@@ -40,9 +40,16 @@ check: lint types imports venv ## lint, types, imports, generated files up to da
 test: venv assets ## every test: pure parts, the real API server, the real cluster
 	@echo "==> Tests (about 20 min on two cores once the binaries are built)"
 	$(PY) -m pytest tests e2e/scenarios
+	$(MAKE) test-compiled
 
 test-unit: venv ## the quick tests: no API server, no cluster
 	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'
+
+router-compiled: venv ## the router as its image runs it, compiled into the cache (about 70 s); prints the folder
+	@$(PY) -m e2e.cluster.compiled
+
+test-compiled: venv ## the router's tests once more, on the compiled router
+	folder=$$($(PY) -m e2e.cluster.compiled) && $(PY) -m pytest -o pythonpath="$$folder ." -m 'not slow' tests/route tests/router
 
 lock: venv ## resolve the requirements again
 	$(UV_COMPILE) pyproject.toml --extra operator -o requirements/operator.txt
@@ -63,4 +70,4 @@ lock: venv ## resolve the requirements again
 assets: venv ## build what the tests need (kube binaries, images) where it is missing
 	$(PY) -m e2e.cluster build all
 
-.PHONY: help venv lint types imports generate check test test-unit lock assets
+.PHONY: help venv lint types imports generate check test test-unit router-compiled test-compiled lock assets

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from bench.figures import ROOT
 from bench.router import peers
+from e2e.cluster import compiled
 from modelfleet import names
 
 PROXY_CPU, LOAD_CPU = 0, 1
@@ -191,7 +191,8 @@ def ours(router: str) -> Callable[[Site, int], Plan]:
             "LOG_LEVEL": "error",
         }
         environment = {f"MODELFLEET_{name}": value for name, value in settings.items()}
-        environment["PYTHONPATH"] = str(ROOT / "operator")
+        # BENCH_ROUTER_SOURCE: another folder with the package, to compare two versions.
+        environment["PYTHONPATH"] = os.environ.get("BENCH_ROUTER_SOURCE") or str(compiled.folder())
         return Plan([str(peers.router_python()), "-m", "modelfleet.cli.route"], environment)
 
     return plan

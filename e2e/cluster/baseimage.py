@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 
 from e2e.cluster import buildah, mirrors, paths
 from e2e.cluster.progress import step
@@ -10,6 +12,8 @@ from e2e.cluster.publish import lock
 SUITE = "bookworm"
 # curl and libgomp1 are what llama.cpp's public image has; the others are what the public Python image has.
 PACKAGES = ("ca-certificates", "curl", "libgomp1", "python3", "python3-venv")
+# What the image has that compiles the router.
+COMPILER = ("gcc", "libc6-dev", "python3-dev")
 # Grows nobody's image; apt's sources name this machine's mirror.
 LEFT_OUT = (
     "etc/apt/sources.list",
@@ -26,23 +30,31 @@ LEFT_OUT = (
 
 def ensure() -> str:
     """The tag of the base image, made if it is not there."""
-    tag = f"localhost/modelfleet-base:{paths.content_key([], also=[SUITE, *PACKAGES, *LEFT_OUT])}"
+    return _ensure("base", PACKAGES)
+
+
+def compiler() -> str:
+    """The tag of the same with a C compiler and Python's headers."""
+    return _ensure("compiler", (*PACKAGES, *COMPILER))
+
+
+def _ensure(name: str, packages: Sequence[str]) -> str:
+    tag = f"localhost/modelfleet-{name}:{paths.content_key([], also=[SUITE, *packages, *LEFT_OUT])}"
     if buildah.exists(tag):
         return tag
-    with lock("image-base"):
+    with lock(f"image-{name}"):
         if not buildah.exists(tag):
-            with step("making the base image with debootstrap", typical_s=90):
-                _make(tag)
+            with step(f"making the {name} image with debootstrap", typical_s=90):
+                _make(tag, paths.made(paths.cache() / name), packages)
     return tag
 
 
-def _make(tag: str) -> None:
-    folder = paths.made(paths.cache() / "base")
+def _make(tag: str, folder: Path, packages: Sequence[str]) -> None:
     root = folder / "root"
     shutil.rmtree(root, ignore_errors=True)
     try:
         _run(
-            "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root),
+            "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(root),
             *mirrors.debian(),
         )  # fmt: skip
         tarball = folder / "base.tar"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import addons, baseimage, buildah, gotools, node, ociarchive, paths
+from e2e.cluster import addons, baseimage, buildah, compiled, gotools, node, ociarchive, paths
 from e2e.cluster.progress import step
 from e2e.cluster.publish import once
 
@@ -26,6 +26,7 @@ class Recipe:
     target: str = ""
     stages: Sequence[str] = ()  # Slow ones, kept by name so that tidying up spares them.
     typical_s: float = 30
+    compiles: bool = False  # some stage of it starts from the compiler's image
 
     @property
     def tag(self) -> str:
@@ -33,8 +34,7 @@ class Recipe:
 
     def files(self) -> list[Path]:
         found = [paths.REPO / self.dockerfile]
-        for name in self.inputs:
-            path = paths.REPO / name
+        for path in (path for name in self.inputs for path in paths.REPO.glob(name)):
             found += [path] if path.is_file() else _sources(path)
         return found
 
@@ -46,11 +46,20 @@ def _sources(folder: Path) -> list[Path]:
 _PROJECT = ("pyproject.toml", "LICENSE", "operator/modelfleet", "requirements/build.txt")
 
 
-def _ours(part: str, *inputs: str) -> Recipe:
+def _ours(part: str, *inputs: str, built_with: str = "") -> Recipe:
     name = f"modelfleet-{part}"
-    stages = (f"{part}-requirements", *(["build-requirements"] if inputs else []))
+    stages = (f"{part}-requirements", *([f"{built_with}-requirements"] if built_with else []))
     files = (f"requirements/{part}.txt", *inputs)
-    return Recipe(name, "Dockerfile", files, target=name, stages=stages, typical_s=60)
+    compiles = built_with == "compile"
+    return Recipe(
+        name,
+        "Dockerfile",
+        files,
+        target=name,
+        stages=stages,
+        typical_s=120 if compiles else 60,
+        compiles=compiles,
+    )
 
 
 RECIPES = (
@@ -59,11 +68,14 @@ RECIPES = (
         "e2e/cluster/images/llama-server/Dockerfile",
         ("e2e/cluster/images/llama-server/requirements.txt", "e2e/cluster/llama_server.py"),
     ),
-    _ours("operator", *_PROJECT),
-    _ours("router", *_PROJECT),
+    _ours("operator", *_PROJECT, built_with="build"),
+    _ours("router", *compiled.INPUTS, "requirements/compile.txt", built_with="compile"),
     _ours("downloader"),
     Recipe("tools", "e2e/cluster/images/tools/Dockerfile", ("e2e/cluster/images/tools/requirements.txt",)),
 )
+
+# Only for those who ask for it: it is of no use without vLLM's environment.
+VLLM = Recipe("vllm", "e2e/cluster/images/vllm/Dockerfile", ("e2e/cluster/images/vllm/vllm",))
 
 
 def build_all() -> Path:
@@ -87,13 +99,16 @@ def build_all() -> Path:
 
 def build(recipe: Recipe) -> Path:
     """The archive of the recipe's image for the files as they are now."""
-    key = paths.content_key(recipe.files(), also=[recipe.target, *baseimage.PACKAGES])
+    packages = (*baseimage.PACKAGES, *(baseimage.COMPILER if recipe.compiles else ()))
+    key = paths.content_key(recipe.files(), also=[recipe.target, *packages])
 
     def make(unfinished: Path) -> None:
         base = baseimage.ensure()
         with step(f"building image {recipe.name}", typical_s=recipe.typical_s):
             dockerfile = paths.REPO / recipe.dockerfile
             arguments = {"BASE_IMAGE": base}
+            if recipe.compiles:
+                arguments["COMPILER_IMAGE"] = baseimage.compiler()
             for stage in recipe.stages:
                 kept = f"localhost/modelfleet-stage:{stage}"
                 buildah.build(kept, dockerfile, target=stage, arguments=arguments)
