@@ -33,6 +33,7 @@ CROSS_CUTTING = {
     "router/test_embeddings": "one path through all of the router",
     "router/test_overload": "what relay, pool, health and budget are together",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
+    "router/test_slow": "clients that send or read too slowly, or too much at once",
 }
 # Where programs start: nobody imports these.
 ENTRY_POINTS = {"modelfleet", "modelfleet.cli.main", "modelfleet.cli.route", "modelfleet.api.crdgen"}

@@ -307,7 +307,7 @@ async def router(
         yield Rig(state, listening.sockets[0].getsockname()[1], server)
     finally:
         listening.close()
-        for client in list(server.clients):
+        for client in list(server.crowd.clients):
             client.cut()
 
 

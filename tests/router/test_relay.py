@@ -382,8 +382,8 @@ async def test_pooled_and_fresh_sockets_do_not_wait_for_nagle():
 
     async with one_tier([look]) as (rig, _):
         _, writer = await rig.connect()
-        await until(lambda: len(rig.server.clients) == 1)
-        client = next(iter(rig.server.clients))
+        await until(lambda: len(rig.server.crowd.clients) == 1)
+        client = next(iter(rig.server.crowd.clients))
         writer.write(post(fields=""))
         await until(lambda: rig.state.fleet.lines["chat"].steps[0].stats.answered == 1)
         replica = rig.state.fleet.lines["chat"].steps[0].pool.replicas[0]

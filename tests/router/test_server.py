@@ -164,7 +164,7 @@ async def test_request_that_does_not_arrive_is_given_up(sent: bytes):
     async with one_tier([reply(GOOD)]) as (rig, _):
         reader, writer = await rig.connect()
         writer.write(sent)
-        await until(lambda: any(client._request is not None for client in rig.server.clients))
+        await until(lambda: any(client._request is not None for client in rig.server.crowd.clients))
         _let_time_pass(rig, limits.BODY_S_MAX + 1)
 
         assert (await read_answer(reader)).status == 408
@@ -174,7 +174,7 @@ async def test_request_that_does_not_arrive_is_given_up(sent: bytes):
 async def test_idle_connection_is_closed_without_a_word():
     async with one_tier([reply(GOOD)]) as (rig, _):
         reader, writer = await rig.connect()
-        await until(lambda: len(rig.server.clients) == 1)
+        await until(lambda: len(rig.server.crowd.clients) == 1)
         _let_time_pass(rig, limits.IDLE_S_MAX + 1)
         async with asyncio.timeout(PATIENCE_S):
             assert await reader.read() == b""
@@ -262,4 +262,4 @@ def test_any_bytes_are_requests_or_refused(pieces: list[bytes]):
 
 
 def _let_time_pass(rig: Rig, seconds: float) -> None:
-    rig.server.sweep(asyncio.get_running_loop().time() + seconds)
+    rig.server.crowd.sweep(asyncio.get_running_loop().time() + seconds)

@@ -128,7 +128,7 @@ async def test_connection_held_back_by_a_slow_client_serves_the_next_one():
         writer.transport.pause_reading()
         writer.write(post(stream=True))
         await until(lambda: len(engine.asked) == 1)
-        held_back = next(iter(rig.server.clients))
+        held_back = next(iter(rig.server.crowd.clients))
         await until(lambda: held_back._transport.get_write_buffer_size() > 0)
         writer.transport.resume_reading()
         first = await read_answer(reader)

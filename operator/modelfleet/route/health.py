@@ -31,8 +31,9 @@ UNLIMITED = 1 << 30  # requests at a time
 _FAULTS = frozenset({
     "Refused", "ConnectTimeout", "TLS", "Reset", "BadHttp", "Timeout", "Silence", "Truncated", "Oversized",
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
+    "Abandoned",
 })  # fmt: skip
-_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "Unsupported"})
+_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "Unsupported", "NoSocket"})
 
 
 def judge(outcome: str, *, external: bool) -> bool | None:

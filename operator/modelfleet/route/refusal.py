@@ -63,6 +63,10 @@ MALFORMED = Refusal(400, "The request is not valid HTTP.", "invalid_request_erro
 HEAD_TOO_LARGE = Refusal(
     431, "The request's headers are too large.", "invalid_request_error", code="headers_too_large"
 )
+CROWDED = Refusal(
+    503, "This router has as many connections as it can hold.", "server_error", code="too_many_connections",
+    retry_after_s=1,
+)  # fmt: skip
 TOO_SLOW = Refusal(
     408, "The request took too long to arrive.", "invalid_request_error", code="request_timeout"
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from modelfleet.router import sockets
 from modelfleet.router.server import Server
 from modelfleet.router.service import Insight, Service
 from modelfleet.router.state import State
@@ -70,6 +71,7 @@ class App:
         """Serve until told to stop, then drain."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
+        self._server.crowd.clients_max = sockets.clients_max()
         host = self._ports.host
         listening = await self._loop.create_server(
             self._server.connection, host, self._ports.http, backlog=_BACKLOG
@@ -98,8 +100,8 @@ class App:
 
     def _round(self, *, refresh: bool) -> None:
         now_s = self._loop.time()
-        self._server.sweep(now_s)
-        self._insight.sweep(now_s)
+        self._server.crowd.sweep(now_s)
+        self._insight.crowd.sweep(now_s)
         self._state.sweep(now_s)
         if not refresh:
             return
@@ -110,14 +112,14 @@ class App:
 
     async def _drain(self, listening: asyncio.AbstractServer) -> None:
         """Off the Services at once, listening a little longer, then out as the last client leaves."""
-        _log.info("draining", extra={"connections": len(self._server.clients)})
+        _log.info("draining", extra={"connections": len(self._server.crowd.clients)})
         self._state.draining = True
         self._server.draining = True
         await asyncio.sleep(ACCEPT_AFTER_TERM_S)
         listening.close()
         # How long a request may take is its Cascade's deadline; the pod's grace period is longer than that.
-        while self._server.clients:
-            self._server.close_idle(idle_since_s=self._loop.time() - QUIET_S)
+        while self._server.crowd.clients:
+            self._server.crowd.close_idle(idle_since_s=self._loop.time() - QUIET_S)
             await asyncio.sleep(_DRAIN_STEP_S)
 
 

@@ -1,11 +1,14 @@
 """The form of requests: what a head may look like, and how an answer's head is written."""
 
+from typing import Protocol
+
 from modelfleet.route import refusal
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
+_PIECE_BYTES = 4096
 
 _REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
@@ -16,6 +19,23 @@ _REASONS = {
 }  # fmt: skip
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
+
+
+class Patron(Protocol):
+    """Who answers a request and wants to know how its client fares."""
+
+    def client_gone(self) -> None: ...
+    def client_slow(self) -> None: ...
+    def client_ready(self) -> None: ...
+    def tick(self) -> None: ...
+
+
+def add_piece(pieces: list[bytes], data: bytes) -> None:
+    """One more piece of a body.  Small ones are put together: each alone would weigh forty times its one byte."""
+    pieces.append(data)
+    while len(pieces) > 1 and len(pieces[-2]) <= len(pieces[-1]) < _PIECE_BYTES:
+        last = pieces.pop()
+        pieces[-1] += last
 
 
 class Request:
@@ -50,6 +70,15 @@ def path(target: bytes) -> bytes:
     if found.startswith((b"http://", b"https://")):
         found = b"/" + found.partition(b"://")[2].partition(b"/")[2]
     return found
+
+
+def head_too_large(request: Request, target: bytes, *, before: int, piece: int) -> bool:
+    """Whether a head that came in several pieces is: `before` bytes of them, and the last of at most `piece` bytes."""
+    # Added up only where the pieces leave a doubt; a piece is at most what one read gives.
+    if before + piece <= HEAD_BYTES_MAX:
+        return len(request.headers) > HEADERS_MAX
+    fields_bytes = sum(len(name) + len(value) for name, value in request.headers)
+    return len(request.headers) > HEADERS_MAX or fields_bytes + len(target) > HEAD_BYTES_MAX
 
 
 def head_fault(request: Request, *, body_bytes_max: int) -> Refusal | None:

@@ -6,22 +6,24 @@ under way, because that is how a client that left is noticed.
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from modelfleet.route import refusal
 from modelfleet.route.refusal import Refusal
+from modelfleet.router import sockets
+from modelfleet.router.crowd import Crowd
 from modelfleet.router.message import (
     HEAD_BYTES_MAX,
-    HEADERS_MAX,
+    Patron,
     Request,
+    add_piece,
     answer_head,
     head_fault,
+    head_too_large,
     path,
     without_upgrade,
 )
@@ -32,21 +34,14 @@ HEAD_S_MAX = 10.0  # from a request's first byte to the end of its headers
 BODY_S_MAX = 60.0  # from there to the end of its body
 IDLE_S_MAX = 120.0  # between two requests; longer than what usual load balancers keep
 LINGER_S = 2.0  # a refused client may still be sending; closing at once would lose the answer on its way
+STALL_S_MAX = 30.0  # without a byte more of a complete answer being taken
 PIPELINE_MAX = 16
+# Requests behind the present one: above either, no more are read.  A client that leaves is noticed only by reading.
+QUEUED_MAX = 4
+QUEUED_BYTES_MAX = 256 * 1024
 WRITE_BUFFER_HIGH_BYTES = 64 * 1024
 
-_LINGER_NOT = struct.pack("ii", 1, 0)
-_NEVER_S = float("inf")
-_NEVER_BYTES = 1 << 62
-
-
-class Patron(Protocol):
-    """Who answers a request and wants to know how its client fares."""
-
-    def client_gone(self) -> None: ...
-    def client_slow(self) -> None: ...
-    def client_ready(self) -> None: ...
-    def tick(self) -> None: ...
+_NEVER_S, _NEVER_BYTES = float("inf"), 1 << 62
 
 
 class Server:
@@ -65,20 +60,10 @@ class Server:
         self.body_bytes_max = body_bytes_max
         self.loop = loop
         self.draining = False  # answers carry `Connection: close`
-        self.clients: set[Client] = set()
+        self.crowd = Crowd()
 
     def connection(self) -> "Client":
         return Client(self)
-
-    def sweep(self, now_s: float) -> None:
-        """Close connections that were too slow or idle for too long."""
-        for client in [client for client in self.clients if client.expires_s < now_s]:
-            client.expire()
-
-    def close_idle(self, *, idle_since_s: float) -> None:
-        """While draining: close connections that wait for a request since `idle_since_s` or longer."""
-        for client in [client for client in self.clients if client.idle_since_s <= idle_since_s]:
-            client.close()
 
 
 class Client(asyncio.Protocol):
@@ -86,8 +71,8 @@ class Client(asyncio.Protocol):
 
     __slots__ = (
         "_alarm", "_alarm_s", "_body", "_body_bytes", "_body_bytes_max", "_chunked", "_current", "_ends_by_close",
-        "_head_bytes", "_head_done", "_headers", "_parser", "_pending_head", "_piece_bytes", "_queue",
-        "_refused", "_request", "_server", "_transport", "_unsent", "_url", "expires_s", "idle_since_s",
+        "_head_bytes", "_head_done", "_headers", "_parser", "_pending_head", "_piece_bytes", "_piecemeal", "_queue",
+        "_refused", "_request", "_server", "_slow", "_transport", "_unsent", "_url", "expires_s", "idle_since_s",
         "patron",
     )  # fmt: skip
 
@@ -97,6 +82,7 @@ class Client(asyncio.Protocol):
         self._queue: deque[Request] = deque()
         self._current: Request | None = None  # being answered
         self._refused = False
+        self._slow = False  # it has not taken what was written for it
         self._head_done = True
         self._pending_head = b""
         self._ends_by_close = False
@@ -105,7 +91,7 @@ class Client(asyncio.Protocol):
         self._alarm_s = _NEVER_S
         self.patron: Patron | None = None
 
-    # What the one who answers does.
+    # begin, then pieces of the body, then finish: one answer that comes as it is made.
 
     def begin(self, status: int, fields: bytes, *, length: int | None) -> None:
         """Say how the answer starts; it leaves with the first bytes.  `fields`: header lines, each ended by CRLF."""
@@ -117,7 +103,6 @@ class Client(asyncio.Protocol):
         self._pending_head = answer_head(status, fields, current, length=length, chunked=self._chunked)
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._pending_head:
@@ -126,7 +111,6 @@ class Client(asyncio.Protocol):
         self._transport.write(data)
 
     def finish(self) -> None:
-        """The answer is complete."""
         rest = self._pending_head + (b"0\r\n\r\n" if self._chunked else b"")
         self._pending_head = b""
         if rest:
@@ -181,7 +165,7 @@ class Client(asyncio.Protocol):
         self._refused = True
         self._leave_within(LINGER_S)
         if self._ends_by_close:
-            self._reset()
+            sockets.reset(self._transport)
         else:
             self._transport.close()
         if patron is not None:
@@ -190,18 +174,19 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         self._transport.close()
 
-    def _reset(self) -> None:
-        """Where the end of the connection is the end of the answer, only a reset tells that it broke off."""
-        connection = self._transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    def drop(self) -> None:
         self._transport.abort()
+
+    def unread_bytes(self) -> int:
+        """Bytes of answers that wait here for their client."""
+        return self._transport.get_write_buffer_size()
 
     def expire(self) -> None:
         """Too slow, or idle for too long."""
-        unsent = self._transport.get_write_buffer_size()
+        unsent = sockets.untaken_bytes(self._transport)
         if 0 < unsent < self._unsent:
             self._unsent = unsent  # slow, but it reads
-            self._leave_within(LINGER_S)
+            self._leave_within(STALL_S_MAX)
         elif self._request is not None and not self._refused:
             self._refuse_message(refusal.TOO_SLOW)
         else:
@@ -214,13 +199,14 @@ class Client(asyncio.Protocol):
         if not current.keep_alive:
             self._refused = True  # whatever else it sends is not for us
             self._linger()
-        elif self._queue:
+            return
+        self._idle()
+        if self._queue:
             self._server.loop.call_soon(self._serve_queued)
-        else:
-            self._idle()
 
     def _serve_queued(self) -> None:
-        if self._queue and self._current is None and not self._transport.is_closing():
+        # One answer at a time waits for a client that does not read.
+        if self._queue and self._current is None and not self._slow and not self._transport.is_closing():
             self._transport.resume_reading()
             self._serve(self._queue.popleft())
 
@@ -232,17 +218,25 @@ class Client(asyncio.Protocol):
         self._server.on_request(self, request)
 
     def _idle(self) -> None:
-        self.idle_since_s = self._server.loop.time()
-        self.expires_s = self.idle_since_s + IDLE_S_MAX
+        now_s = self._server.loop.time()
+        if self._request is not None:  # the next one is on its way
+            self.expires_s = now_s + (BODY_S_MAX if self._head_done else HEAD_S_MAX)
+            return
+        self.idle_since_s = now_s
+        self.expires_s = now_s + IDLE_S_MAX
 
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES)
-        self._server.clients.add(self)
         self._request: Request | None = None
         self._idle()
+        welcome = self._server.crowd.enter(self)
+        if welcome == "told":
+            self._refuse_message(refusal.CROWDED)
+        elif welcome == "out":
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -273,7 +267,7 @@ class Client(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self._server.clients.discard(self)
+        self._server.crowd.leave(self)
         if self._alarm is not None:
             self._alarm.cancel()
         self._refused = True
@@ -283,12 +277,17 @@ class Client(asyncio.Protocol):
             patron.client_gone()
 
     def pause_writing(self) -> None:
+        self._slow = True
+        self._server.crowd.stops_reading(self)
         if self.patron is not None:
             self.patron.client_slow()
 
     def resume_writing(self) -> None:
+        self._slow = False
+        self._server.crowd.reads(self)
         if self.patron is not None:
             self.patron.client_ready()
+        self._serve_queued()
 
     # What the parser tells.
 
@@ -300,6 +299,7 @@ class Client(asyncio.Protocol):
         self._headers = request.headers
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._piecemeal = False
         self.idle_since_s = _NEVER_S
         if self._current is None:
             self.expires_s = self._server.loop.time() + HEAD_S_MAX
@@ -316,7 +316,7 @@ class Client(asyncio.Protocol):
         if self._refused or request is None:
             return
         self._head_done = True
-        if self._head_too_large(request):
+        if head_too_large(request, self._url, before=self._head_bytes, piece=self._piece_bytes):
             self._refuse_message(refusal.HEAD_TOO_LARGE)
             return
         request.method = self._parser.get_method()
@@ -331,21 +331,18 @@ class Client(asyncio.Protocol):
             if request.waits_for_go_ahead:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _head_too_large(self, request: Request) -> bool:
-        # Added up only where the pieces that it came in leave a doubt; a piece is at most what one read gives.
-        if self._head_bytes + self._piece_bytes <= HEAD_BYTES_MAX:
-            return len(request.headers) > HEADERS_MAX
-        fields_bytes = sum(len(name) + len(value) for name, value in request.headers)
-        return len(request.headers) > HEADERS_MAX or fields_bytes + len(self._url) > HEAD_BYTES_MAX
-
     def on_body(self, data: bytes) -> None:
         if self._refused:
             return
         self._body_bytes += len(data)
         if self._body_bytes > self._body_bytes_max:
             self._refuse_message(refusal.body_too_large(self._body_bytes_max))
-            return
-        self._body.append(data)
+        elif not self._body:
+            self._body.append(data)
+        else:
+            self._piecemeal = True
+            add_piece(self._body, data)
+            self._server.crowd.arrives(self, len(data), body_bytes_max=self._body_bytes_max)
 
     def on_message_complete(self) -> None:
         request = self._request
@@ -354,13 +351,16 @@ class Client(asyncio.Protocol):
         # The parser forgets its flags after this call, so this is the only place to ask.
         request.keep_alive = self._parser.should_keep_alive()
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._request = None
-        self._body = []
-        if self._current is None and not self._queue:
+        if self._piecemeal:
+            self._server.crowd.arrived(self)
+        self._request, self._body = None, []
+        if self._current is None and not self._queue and not self._slow:
             self._serve(request)
         elif len(self._queue) < PIPELINE_MAX:
             self._queue.append(request)
-            self._transport.pause_reading()
+            queued_bytes = sum(len(each.body) for each in self._queue)
+            if len(self._queue) >= QUEUED_MAX or queued_bytes > QUEUED_BYTES_MAX:
+                self._transport.pause_reading()
         else:
             self.cut()
 
@@ -382,6 +382,8 @@ class Client(asyncio.Protocol):
             # An earlier request is still being answered; an answer for this one would be taken for its.
             self.cut()
             return
+        self._server.crowd.arrived(self)
+        self._body = []
         self._request = self._current = Request()
         self.refuse(refused)
 

@@ -12,6 +12,7 @@ import httptools
 
 from modelfleet.route import affinity
 from modelfleet.route.health import UNLIMITED, Health
+from modelfleet.router import sockets
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ class Replica:
             connection.lost("ConnectTimeout")
         except ssl.SSLError:
             connection.lost("TLS")
-        except (OSError, UnicodeError):  # the latter: a host that is no name at all
-            connection.lost("Refused")
+        except (OSError, UnicodeError) as err:  # the latter: a host that is no name at all
+            connection.lost(sockets.refused(err))
 
     def keep(self, connection: "Upstream") -> None:
         """Keep a connection whose answer is complete."""
@@ -161,7 +162,8 @@ class Upstream(asyncio.Protocol):
         self._taker = None
 
     def pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        # Without a taker its answer is complete: what the client has yet to read must not hold back the next one's.
+        if self._taker is not None and self._transport is not None and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 
