@@ -5,6 +5,7 @@ import pytest
 
 from modelfleet import names
 from modelfleet.api.key import Key
+from modelfleet.api.route_table import decode
 from modelfleet.control.router import REPORTS_S, ROUTER, reconcile_router
 from modelfleet.errors import ClusterError
 from tests.fakes import World
@@ -173,3 +174,36 @@ async def test_a_missing_api_key_is_a_condition(world: World):
     world.reports.missing = frozenset()
     await reconciled(world)
     assert world.conditions("Cascade", "chat")["ResolvedRefs"] == "True/Resolved"
+
+
+def router_pod(number: int, *, ready: bool) -> dict[str, Any]:
+    pod = pod_object(conditions=[{"type": "Ready", "status": str(ready)}], podIP=f"10.0.0.{number}")
+    pod["metadata"] |= {"name": f"router-{number}", "labels": {names.LABEL_ROUTER: names.SHARED_ROUTER}}
+    return pod
+
+
+def routers(world: World) -> int:
+    """By how many routers the stored table divides what holds for the whole."""
+    stored = json.loads(world.stored("ConfigMap", TABLE)["data"][names.ROUTE_TABLE_KEY])
+    return decode(stored).rules.routers
+
+
+async def test_the_table_follows_the_number_of_ready_routers(world: World):
+    await reconciled(world)
+    assert routers(world) == 2, "none is ready: as many as are wanted"
+
+    for up, want in (([1], 1), ([1, 2], 2), ([1, 2, 3], 3), ([1, 3], 2), ([], 2)):
+        world.add(*(router_pod(number, ready=number in up) for number in (1, 2, 3)))
+        await reconciled(world)
+        assert routers(world) == want
+
+    assert await reconciled(world) == [], "written only when it changes"
+
+
+async def test_a_router_that_changes_and_counts_the_same_writes_nothing(world: World):
+    world.add(router_pod(1, ready=True), router_pod(2, ready=False))
+    await reconciled(world)
+
+    world.add(router_pod(1, ready=False), router_pod(2, ready=True))
+
+    assert await reconciled(world) == []

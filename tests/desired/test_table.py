@@ -96,6 +96,19 @@ def test_a_frozen_cascade_stays_as_it_was():
     assert got == before
 
 
+ROUTERS = {
+    "none ready: those wanted": (0, 2, 2),
+    "one of two": (1, 2, 1),
+    "one too many": (3, 2, 3),
+    "none": (0, 0, 1),
+}
+
+
+@pytest.mark.parametrize(("ready", "wanted", "want"), ROUTERS.values(), ids=ROUTERS)
+def test_limits_are_divided_among_ready_routers(ready: int, wanted: int, want: int):
+    assert table.rules(ready=ready, wanted=wanted).routers == want
+
+
 OVERFLOW = {
     "no rule: none": ({}, None),
     "an empty rule: every cause, a fifth": (

@@ -59,7 +59,7 @@ async def _ask_for_keys(world: _World, ctx: Context) -> bool:
     if not any(external.api_key_secret_ref for external in externals):
         ctx.keys_missing.pop(world.key, None)
         return False
-    running = filter(pods.pod_ready, _router_pods(world.key, ctx))
+    running = _ready_pods(world.key, ctx)
     addresses = [address for pod in running if (address := pod["status"].get("podIP"))]
     missing = await ctx.reports.keys_missing(addresses)
     if missing is not None:
@@ -69,6 +69,10 @@ async def _ask_for_keys(world: _World, ctx: Context) -> bool:
 
 def _router_pods(key: Key, ctx: Context) -> Sequence[Manifest]:
     return ctx.view.list("Pod", namespace=key.namespace, labels={names.LABEL_ROUTER: key.name})
+
+
+def _ready_pods(key: Key, ctx: Context) -> Sequence[Manifest]:
+    return [pod for pod in _router_pods(key, ctx) if pods.pod_ready(pod)]
 
 
 def _observe(key: Key, ctx: Context) -> _World:
@@ -112,7 +116,8 @@ async def _converge(world: _World, ctx: Context) -> Cause | None:
         external_tiers=tuple(tier for _, tier in sorted(world.tiers.items()) if tier.spec.external),
     )
     frozen = {item["metadata"]["name"] for item in world.items if paused(item)}
-    routes = table.table(world.cascades, world.tiers, frozen=frozen, stored=world.stored)
+    rules = table.rules(ready=len(_ready_pods(key, ctx)), wanted=desired.replicas(router, ctx.settings.now))
+    routes = table.table(world.cascades, world.tiers, rules=rules, frozen=frozen, stored=world.stored)
     wanted = desired.children(router, ctx.settings.now, table=table.config_map(router, routes))
     kinds = {manifest["kind"] for manifest in wanted}
     gone = [(kind, key.name) for kind in desired.KINDS if kind not in kinds]

@@ -42,7 +42,7 @@ def children(router: Router, settings: FleetSettings, *, table: Manifest) -> tup
         service(router),
         _deployment(router, settings),
     ]
-    if _replicas(router, settings) > 1:
+    if replicas(router, settings) > 1:
         wanted.append(meta.disruption_budget(metadata(router), selector=meta.router_selector(router.name)))
     return tuple(wanted)
 
@@ -87,7 +87,8 @@ def external_folder(tier: str) -> str:
     return f"{names.EXTERNAL_MOUNT}/{names.tier_child(tier)}"
 
 
-def _replicas(router: Router, settings: FleetSettings) -> int:
+def replicas(router: Router, settings: FleetSettings) -> int:
+    """Pods that the router should have."""
     dedicated = router.cascades[0].spec.router.dedicated
     return dedicated.replicas if dedicated else settings.router.replicas
 
@@ -128,7 +129,7 @@ def _deployment(router: Router, settings: FleetSettings) -> Manifest:
         "kind": "Deployment",
         "metadata": metadata(router),
         "spec": {
-            "replicas": _replicas(router, settings),
+            "replicas": replicas(router, settings),
             "selector": {"matchLabels": meta.router_selector(router.name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "revisionHistoryLimit": 3,

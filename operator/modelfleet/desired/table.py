@@ -15,6 +15,7 @@ from modelfleet.api.route_table import (
     CascadeRoute,
     ExternalTarget,
     OverflowRule,
+    RouterRules,
     RouteTable,
     TierRoute,
     decode,
@@ -24,6 +25,7 @@ from modelfleet.api.serving import ExternalApi
 from modelfleet.desired import router
 
 _PERMILLE = 1000
+_NO_RULES = RouterRules()
 
 # Beyond its slots an engine gets a few more, so that no slot is empty while the next request is on its way.  Every
 # router gives so many by itself: dividing them would leave slots empty where clients stick to one router.
@@ -60,6 +62,7 @@ def table(
     cascades: Sequence[Cascade],
     tiers: Mapping[str, ModelTier],
     *,
+    rules: RouterRules = _NO_RULES,
     frozen: Collection[str] = (),
     stored: Manifest | None = None,
 ) -> RouteTable:
@@ -74,7 +77,15 @@ def table(
         else cascade_route(cascade, tiers)
         for cascade in accepted(cascades).cascades
     )
-    return RouteTable(cascades=tuple(route for route in routes if route is not None))
+    return RouteTable(cascades=tuple(route for route in routes if route is not None), rules=rules)
+
+
+def rules(*, ready: int, wanted: int) -> RouterRules:
+    """What holds for each router.  `ready`: routers that serve now, `wanted`: routers that should.
+
+    While none is ready the first of them must not take the whole of every limit for itself: the others follow soon.
+    """
+    return RouterRules(routers=max(1, ready or wanted))
 
 
 def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute]:
