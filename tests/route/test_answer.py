@@ -4,7 +4,14 @@ import pytest
 from modelfleet.route import answer
 
 FAILURES = {200: None, 204: None, 302: "Redirect", 400: None, 401: "Unauthorized", 404: "NotFound", 413: None}
-FAILURES |= {422: None, 429: "RateLimited", 500: "Status5xx", 501: "Unsupported", 503: "Status5xx", 599: "Status5xx"}
+FAILURES |= {
+    422: None,
+    429: "RateLimited",
+    500: "Status5xx",
+    501: "Unsupported",
+    503: "Status5xx",
+    599: "Status5xx",
+}
 
 
 @pytest.mark.parametrize(("status", "want"), FAILURES.items())

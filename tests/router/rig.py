@@ -9,15 +9,24 @@ from typing import Any
 import orjson
 
 from modelfleet import names
-from modelfleet.api.route_table import CascadeRoute, ExternalTarget, RouteTable, TierRoute, encode
+from modelfleet.api.route_table import (
+    CascadeRoute,
+    ExternalTarget,
+    RouterRules,
+    RouteTable,
+    TierRoute,
+    encode,
+)
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics
+from modelfleet.router.recorder import OFF, Recorder
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.server import Server
 from modelfleet.router.service import Service
 from modelfleet.router.state import State
 
 PATIENCE_S = 10.0
+RULES = RouterRules()
 ROUTER = names.SHARED_ROUTER
 
 
@@ -291,12 +300,25 @@ async def engines(*all_acts: Sequence[Act]) -> AsyncIterator[list[Engine]]:
 
 @asynccontextmanager
 async def router(
-    route: CascadeRoute, ports: dict[str, list[int]], *, spin: float = 0.0, keys: KeyRing | None = None
+    route: CascadeRoute,
+    ports: dict[str, list[int]],
+    *,
+    spin: float = 0.0,
+    keys: KeyRing | None = None,
+    rules: RouterRules = RULES,
+    recorder: Recorder = OFF,
 ) -> AsyncIterator[Rig]:
     """A router that serves one cascade."""
     loop = asyncio.get_running_loop()
-    state = State(metrics=RouterMetrics("ns"), secrets=Secrets(), loop=loop, router=ROUTER, keys=keys)
-    state.config_maps_changed(config_map(RouteTable((route,))), now_s=1.0)
+    state = State(
+        metrics=RouterMetrics("ns"),
+        secrets=Secrets(),
+        loop=loop,
+        router=ROUTER,
+        keys=keys,
+        recorder=recorder,
+    )
+    state.config_maps_changed(config_map(RouteTable((route,), rules)), now_s=1.0)
     state.endpoint_slices_changed(slices(ports))
     service = Service(state, loop=loop, spin=lambda: spin)
     server = Server(

@@ -86,6 +86,7 @@ class RouterRules:
     """What holds for everything that one router serves: the operator's settings and what it observes."""
 
     routers: int = 1  # that are ready: limits which hold for the whole are divided by it
+    access_log_percent: int = 0  # of requests that get a line in the access log; 0: there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ def _rules(raw: Mapping[str, Any]) -> RouterRules:
     rules = _checked(RouterRules(**raw))
     if rules.routers < 1:
         raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
+    if not 0 <= rules.access_log_percent <= 100:  # noqa: PLR2004 - percent
+        raise ValueError(f"route table wants {rules.access_log_percent} percent of requests logged")
     return rules
 
 

@@ -12,6 +12,7 @@ UNSUPPORTED = "Unsupported"  # the engine is well and does not serve this path
 HTTP_OK_MAX = 299
 HTTP_CLIENT_ERROR = 400
 HTTP_SERVER_ERROR = 500
+_NOT_FOUND = 404
 _NOT_IMPLEMENTED = 501
 
 _BUSY = frozenset({429, 503})
@@ -34,14 +35,17 @@ _NOT_THE_CLIENTS = {
 }
 
 
-def failure(status: int) -> str | None:
-    """Why an answer of this HTTP status is worth another attempt elsewhere, in one word; None: pass it on."""
+def failure(status: int, *, embeds: bool = False) -> str | None:
+    """Why an answer of this HTTP status is worth another attempt elsewhere, in one word; None: pass it on.
+
+    `embeds`: embeddings were asked for.
+    """
     if status <= HTTP_OK_MAX:
         return None
     if status < HTTP_CLIENT_ERROR:
         return "Redirect"  # never followed: it would carry prompts and keys to an address nobody configured
-    if status == _NOT_IMPLEMENTED:
-        return UNSUPPORTED  # a llama.cpp without --embeddings, asked for some
+    if status == _NOT_IMPLEMENTED or (embeds and status == _NOT_FOUND):
+        return UNSUPPORTED  # a llama.cpp without --embeddings, or a vLLM that generates
     return "Status5xx" if status >= HTTP_SERVER_ERROR else _NOT_THE_CLIENTS.get(status)
 
 

@@ -8,6 +8,8 @@ import orjson
 
 from modelfleet.route.refusal import Refusal, Refused
 
+EMBEDDINGS = b"/v1/embeddings"  # the only path of its kind: never streamed, never judged
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

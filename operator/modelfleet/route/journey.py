@@ -20,10 +20,16 @@ class Spent:
 class Journey:
     """Attempts, escalations, and what they cost."""
 
-    __slots__ = ("attempts", "below", "escalations", "judged", "outcomes", "overflow", "score", "spent")
+    __slots__ = (
+        "answer_bytes", "attempts", "below", "escalations", "judged", "opened_s", "outcomes", "overflow",
+        "request_bytes", "score", "spent", "start_s", "tier", "used",
+    )  # fmt: skip
 
-    def __init__(self, *, judged: bool = False) -> None:
+    def __init__(self, judged: bool = False, start_s: float = 0.0, request_bytes: int = 0) -> None:  # noqa: FBT001, FBT002 - a slot, set for every request
+        self.start_s = start_s  # when the request was complete
+        self.request_bytes = request_bytes
         self.attempts = 0
+        self.tier = ""  # whose engine was asked last
         self.escalations = 0
         self.outcomes: set[str] = set()  # of attempts and waits, in one word each
         self.overflow = ""  # for which cause it left its tier; empty: it did not
@@ -31,6 +37,14 @@ class Journey:
         self.score: float | None = None  # of the answer that is sent
         self.below = False  # it was not accepted, and sent because nothing better could be had
         self.spent: list[Spent] = []
+        self.used = (0, 0)  # input and output tokens of the answer that was sent
+        self.opened_s: float | None = None  # when the first event of a stream was sent
+        self.answer_bytes = 0  # as its engine sent it
+
+    def began(self, tier: str) -> None:
+        """An engine of this tier is asked."""
+        self.attempts += 1
+        self.tier = tier
 
     def rejected(self, spent: Spent) -> None:
         """An answer was not good enough, and the request moves on."""
@@ -92,11 +106,16 @@ class Journey:
         if self.spent and isinstance(usage, dict):
             self._add(usage)
 
-    def _add(self, usage: dict[str, Any]) -> None:
-        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    def tokens(self, prompt: int, completion: int) -> tuple[int, int]:
+        """Input and output tokens of all tiers.  `prompt`, `completion`: those of the answer that is sent."""
         # Where an engine could not tell, the prompt counts as long as it did in the end: it was the same text.
         prompt_all = prompt + sum(prompt if one.prompt is None else one.prompt for one in self.spent)
-        completion_all = completion + sum(one.completion for one in self.spent)
+        return prompt_all, completion + sum(one.completion for one in self.spent)
+
+    def _add(self, usage: dict[str, Any]) -> None:
+        prompt_all, completion_all = self.tokens(
+            _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        )
         usage.update(
             prompt_tokens=prompt_all,
             completion_tokens=completion_all,

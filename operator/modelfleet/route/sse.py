@@ -15,12 +15,23 @@ EVENT_BYTES_MAX = 1 << 20  # an engine that sends no boundary for this long is b
 class EventScan:
     """Reads one stream.  `feed` returns what the client may get of it."""
 
-    __slots__ = ("_boundary", "_keep_usage", "_tail", "broken", "done", "events", "usage", "withheld")
+    __slots__ = (
+        "_boundary",
+        "_keep_usage",
+        "_tail",
+        "broken",
+        "bytes",
+        "done",
+        "events",
+        "usage",
+        "withheld",
+    )
 
     def __init__(self, *, keep_usage: bool) -> None:
         self._keep_usage = keep_usage
         self._tail = b""
         self._boundary = b"\n\n"
+        self.bytes = 0  # that came so far
         self.events = 0  # model events so far: no comments, no [DONE]
         self.usage: tuple[int, int] | None = None  # input and output tokens, when told
         self.withheld = b""  # the data of the usage event that did not leave
@@ -29,6 +40,7 @@ class EventScan:
 
     def feed(self, data: bytes) -> bytes:
         """The whole events in what came so far, without a usage event that nobody asked for."""
+        self.bytes += len(data)
         if self._tail:
             data = self._tail + data
         cut = data.rfind(self._boundary)

@@ -1,6 +1,6 @@
 """What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -89,6 +89,11 @@ def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Sha
     judges = any(step.route.accept is not None for step in steps)
     order = choose.fallback(steps, start)
     return Passage(route=route, steps=steps, order=order, judges=judges, share=share)
+
+
+def retry_after_s(steps: Sequence[Step], now_s: float) -> int | None:
+    """When the first of these tiers may take a request again, in whole seconds; None where none has replicas."""
+    return min((step.pool.retry_after_s(now_s) for step in steps if step.pool.replicas), default=None)
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:

@@ -32,6 +32,11 @@ def forwarded(headers: Headers) -> bytes:
     return b"".join(lines) if lines else b""
 
 
+def asking(path: bytes, lines: bytes, body: bytes) -> bytes:
+    """A request to an engine.  `lines`: its header lines, each ended by CRLF."""
+    return b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (path, lines, len(body), body)
+
+
 def answer_fields(headers: Headers) -> tuple[bytes, bytes]:
     """Header lines of an engine's answer that the client may see, and the media type without parameters."""
     media_type = b""

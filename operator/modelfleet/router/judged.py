@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from modelfleet.route import accept, answer, choose, logprobs, refusal
+from modelfleet.route import accept, account, answer, choose, logprobs, refusal
 from modelfleet.route.accept import Asked, Verdict
 from modelfleet.route.call import Call
 from modelfleet.route.journey import Spent
@@ -22,8 +22,9 @@ from modelfleet.route.sse import EventScan
 from modelfleet.route.trial import Trial
 from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.message import Request
-from modelfleet.router.relay import HELD_BYTES_MAX, Exchange, Shell
+from modelfleet.router.relay import HELD_BYTES_MAX, Exchange
 from modelfleet.router.server import Client
+from modelfleet.router.shell import Shell
 from modelfleet.router.upstream import Headers, Replica
 
 KEEP_ALIVE_S = 10.0  # between two comments, while a stream is judged whole
@@ -296,6 +297,8 @@ class JudgedExchange(Exchange):
             self._client.write(body)
         best.step.stats.answered += 1
         best.step.stats.duration.observe(self._loop.time() - self._start_s)
+        journey.tier, self._scan, self._held_bytes = best.step.route.name, None, len(best.held)
+        self._over(account.ANSWERED, 200, (best.spent.prompt or 0, best.spent.completion))
         self._client.finish()
 
     def _fail_open(self, error: bytes) -> None:
@@ -308,6 +311,7 @@ class JudgedExchange(Exchange):
         except orjson.JSONDecodeError:
             error = refusal.BROKEN.body()
         self._client.write(b"data: %b\n\n" % error)
+        self._over(account.BROKEN, 200)
         self._client.cut()
 
     # Time.

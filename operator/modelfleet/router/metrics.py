@@ -97,6 +97,11 @@ class TierStats:
     score: Histogram = field(default_factory=lambda: Histogram(_SCORE))
     hold_back: Histogram = field(default_factory=lambda: Histogram(_HOLD_BACK_S))
 
+    def spend(self, used: tuple[int, int]) -> None:
+        """Count input and output tokens of an answer."""
+        self.tokens_in += used[0]
+        self.tokens_out += used[1]
+
 
 @dataclass(slots=True)
 class PoolStats:

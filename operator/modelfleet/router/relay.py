@@ -9,35 +9,23 @@ an attempt and not the request.  A stream is committed with its first event: fro
 break (an error event, no [DONE], connection cut), never as an end, and never mended with bytes of another engine.
 """
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from modelfleet.route import answer, choose, refusal, waiting
-from modelfleet.route.call import Call
+from modelfleet.route import account, answer, choose, patience, refusal, waiting
+from modelfleet.route.account import End
+from modelfleet.route.call import EMBEDDINGS, Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
 from modelfleet.router import spill
-from modelfleet.router.fleet import Passage, Step
-from modelfleet.router.headers import answer_fields, forwarded
+from modelfleet.router.fleet import Passage, Step, retry_after_s
+from modelfleet.router.headers import answer_fields, asking, forwarded
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
+from modelfleet.router.shell import Shell
 from modelfleet.router.upstream import Headers, Replica, Upstream
 
-EMBEDDINGS = b"/v1/embeddings"
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
-# Longest silence inside a stream.  A llama.cpp that is stopped keeps its connections open and says nothing more.
-SILENCE_S_MAX = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shell:
-    """What an exchange needs of the world."""
-
-    loop: asyncio.AbstractEventLoop
-    spin: Callable[[], float]  # uniform in [0, 1): where to enter
-    turn: Callable[[], int]  # counts up: who wins a tie
 
 
 class Exchange:
@@ -46,7 +34,7 @@ class Exchange:
     __slots__ = (
         "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
-        "_order", "_passage", "_passing", "_replica", "_request", "_scan", "_slow", "_start_s",
+        "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
         "_status", "_step", "_tries", "_upstream", "_waits",
     )  # fmt: skip
 
@@ -59,13 +47,14 @@ class Exchange:
         self._start_s = shell.loop.time()
         self._deadline_s = self._start_s + passage.route.deadline_s
         self._order = passage.order
-        self._journey = Journey(judged=passage.judges)
+        self._journey = Journey(passage.judges, self._start_s, len(request.body))
+        self._recorder = shell.recorder
         self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
         self._body = self._encoded(self._order[0])
-        self._committed = False
-        self._slow = False
-        self._waits = False
+        self._committed = self._slow = self._waits = False
+        self._scan: EventScan | None = None
+        self._held_bytes = 0
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
@@ -140,26 +129,19 @@ class Exchange:
         """Send the request to the replica whose place it has."""
         self._replica = replica
         self._tries.began(replica)
-        self._journey.attempts += 1
+        self._journey.began(self._step.route.name)
         self._attempt_s = self._last_byte_s = self._loop.time()
         self._first_try = True
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._scan: EventScan | None = None
+        self._scan = None
         self._passing = False
         self._arm(self._attempt_s)
         self._upstream = replica.send(self, self._upstream_request(self._step))
 
     def _upstream_request(self, step: Step) -> bytes:
-        body = self._body_for(step)
-        return b"POST %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
-            step.path_prefix,
-            self._request.path[len(b"/v1") :],
-            step.head,
-            self._forwarded,
-            len(body),
-            body,
-        )
+        path = step.path_prefix + self._request.path[len(b"/v1") :]
+        return asking(path, step.head + self._forwarded, self._body_for(step))
 
     def _body_for(self, step: Step) -> bytes:
         return self._body if step is self._order[0] else self._encoded(step)
@@ -170,7 +152,7 @@ class Exchange:
     # What the engine tells.
 
     def upstream_head(self, status: int, headers: Headers, *, length_known: bool) -> None:
-        outcome = answer.failure(status)
+        outcome = answer.failure(status, embeds=self._request.path == EMBEDDINGS)
         fields, kind = answer_fields(headers)
         self._status = status
         self._length_known = length_known
@@ -183,8 +165,6 @@ class Exchange:
             pause_s = answer.pause_s(status, headers)
             if pause_s is not None:
                 self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
-            if outcome == "NotFound" and self._request.path == EMBEDDINGS:
-                outcome = answer.UNSUPPORTED  # a vLLM that serves a model of another kind
             if outcome == answer.UNSUPPORTED:
                 self._tries.move_on()  # its other replicas would say the same
             self._retry(outcome)
@@ -199,6 +179,7 @@ class Exchange:
             self._relay_events(self._scan, data)
         elif self._passing:
             self._last_byte_s = self._loop.time()
+            self._held_bytes += len(data)
             self._client.write(data)
         else:
             self._held.append(data)
@@ -243,6 +224,7 @@ class Exchange:
     def _commit(self) -> bytes:
         """From here on the client gets this answer, or a broken one.  Gives what was held back so far."""
         self._committed = True
+        self._journey.opened_s = self._loop.time()
         self._open(length=None)
         held, self._held = b"".join(self._held), []
         self._body = self._request.body = b""  # there will be no other attempt
@@ -284,11 +266,11 @@ class Exchange:
     def _answered(self, used: tuple[int, int]) -> None:
         """The client has its answer; `used`: its input and output tokens."""
         stats = self._step.stats
-        stats.tokens_in += used[0]
-        stats.tokens_out += used[1]
+        stats.spend(used)
         stats.answered += 1
         stats.duration.observe(self._loop.time() - self._start_s)
         self._leave("Answered")
+        self._over(account.ANSWERED, self._status, used)
         self._client.finish()
 
     def upstream_lost(self, outcome: str, *, stale: bool) -> None:
@@ -304,12 +286,10 @@ class Exchange:
     # What the client tells.
 
     def client_gone(self) -> None:
-        upstream = self._upstream
-        if upstream is not None or self._waits:
-            self._count_partly()
-            self._leave("Cancelled")
-        if upstream is not None:
-            upstream.abort()
+        used = self._count_partly()
+        if self._upstream is not None or self._waits:
+            self._drop("Cancelled")
+        self._over(account.CANCELLED, self._status if self._committed else account.CLIENT_LEFT, used)
 
     def client_slow(self) -> None:
         self._slow = True
@@ -334,31 +314,49 @@ class Exchange:
 
     def _break(self, outcome: str, refused: Refusal) -> None:
         """The answer broke off after its first byte."""
-        upstream = self._upstream
-        self._count_partly()
-        self._leave(outcome)
-        if upstream is not None:
-            upstream.abort()
+        used = self._count_partly()
+        self._drop(outcome)
         self._entry.errors["Broken"] += 1
         self._client.patron = None
         if self._scan is not None:
             self._client.write(b"data: %b\n\n" % refused.body())
+        self._over(account.BROKEN, self._status, used, refused.code)
         self._client.cut()
 
-    def _count_partly(self) -> None:
+    def _count_partly(self) -> tuple[int, int]:
         """What an engine has made of a stream was made, whether or not it came to its end."""
-        if self._committed and self._scan is not None:
-            used = self._scan.usage or (0, self._scan.events)
-            self._step.stats.tokens_in += used[0]
-            self._step.stats.tokens_out += used[1]
+        if not self._committed or self._scan is None:
+            return 0, 0
+        used = self._scan.usage or (0, self._scan.events)
+        self._step.stats.spend(used)
+        return used
 
     def _give_up(self, refused: Refusal) -> None:
         self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
         if refused.retry_after_s is not None:
-            now_s = self._loop.time()
-            after_s = [step.pool.retry_after_s(now_s) for step in self._order if step.pool.replicas]
-            refused = replace(refused, retry_after_s=min(after_s, default=refused.retry_after_s))
+            after_s = retry_after_s(self._order, self._loop.time())
+            refused = replace(refused, retry_after_s=after_s or refused.retry_after_s)
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._journey.attempts)
+        self._over(account.REFUSED, refused.status, code=refused.code)
+
+    def _over(
+        self, result: str, status: int, used: tuple[int, int] = (0, 0), code: str | None = None
+    ) -> None:
+        """The request has ended, in one way or another: called once for each that began."""
+        if self._recorder.on:
+            journey, scan = self._journey, self._scan
+            journey.used = used
+            if self._committed or result == account.ANSWERED:
+                journey.answer_bytes = self._held_bytes if scan is None else scan.bytes
+            end = End(result, status, code, self._loop.time())
+            self._recorder.over(end, self._request, self._call.stream, self._passage.route, journey)
+
+    def _drop(self, outcome: str) -> None:
+        """Stop the attempt under way, or the wait for one."""
+        upstream = self._upstream
+        self._leave(outcome)
+        if upstream is not None:
+            upstream.abort()
 
     def _leave(self, outcome: str) -> None:
         """The attempt under way is over, or the wait for it."""
@@ -376,7 +374,7 @@ class Exchange:
     def _arm(self, now_s: float, due_s: float = float("inf")) -> None:
         """Look at the limits then, not at every byte."""
         # No later than one silence from now: what is due may come nearer when a stream begins.
-        due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + SILENCE_S_MAX)
+        due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + patience.SILENCE_S_MAX)
         self._client.ring_at(due_s)
 
     def tick(self) -> None:
@@ -387,26 +385,15 @@ class Exchange:
         elif self._committed:
             self._break("Deadline" if late else "Silence", refusal.DEADLINE if late else refusal.BROKEN)
         else:
-            upstream = self._upstream
-            self._leave("Deadline" if late else "Timeout")
-            if upstream is not None:
-                upstream.abort()
+            self._drop("Deadline" if late else "Timeout")
             if late:
                 self._give_up(refusal.DEADLINE)
             else:
                 self._attempt()
 
     def _attempt_due_s(self) -> float:
-        """When the engine must have said something.
-
-        A whole answer must be complete, and a stream have begun, `timeout_s` after the attempt started; after that a
-        stream may be silent for so long, but not beyond SILENCE_S_MAX.  A client that reads slowly holds the engine
-        back, which is not the engine's silence.
-        """
-        if self._waits:
+        # A client that reads slowly holds the engine back, which is not the engine's silence.
+        if self._waits or (self._committed and self._slow):
             return self._deadline_s
-        if not self._committed:
-            return self._attempt_s + self._step.route.timeout_s
-        if self._slow:
-            return self._deadline_s
-        return self._last_byte_s + min(self._step.route.timeout_s, SILENCE_S_MAX)
+        timeout_s = self._step.route.timeout_s
+        return patience.due_s(self._attempt_s, self._last_byte_s, timeout_s, began=self._committed)

@@ -9,21 +9,21 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from modelfleet.route import account, call, choose, refusal
-from modelfleet.route.account import Account
+from modelfleet.route.account import End
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
 from modelfleet.router.fleet import Fleet, Line, Passage, models
 from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
-from modelfleet.router.relay import EMBEDDINGS, Exchange
+from modelfleet.router.relay import Exchange
 from modelfleet.router.server import Client
 from modelfleet.router.shell import Shell
 from modelfleet.router.state import State
 
 _READS = frozenset({b"GET", b"HEAD"})
 _UNAUTHORIZED = 401
-_MODEL_PATHS = frozenset({b"/v1/chat/completions", b"/v1/completions", EMBEDDINGS})
+_MODEL_PATHS = frozenset({b"/v1/chat/completions", b"/v1/completions", call.EMBEDDINGS})
 
 
 class Service:
@@ -63,17 +63,7 @@ class Service:
         """It was refused at the door."""
         recorder, now_s = self._shell.recorder, self._shell.loop.time()
         if recorder.on:
-            recorder.over(
-                Account(
-                    path=request.path.decode("latin-1"),
-                    result=account.REFUSED,
-                    status=refused.status,
-                    error=refused.code,
-                    start_s=now_s,
-                    end_s=now_s,
-                    request_bytes=len(request.body),
-                )
-            )
+            recorder.over(End(account.REFUSED, refused.status, refused.code, now_s), request)
 
     def _list_models(self, client: Client, request: Request) -> None:
         fleet, keys = self._state.fleet, self._state.keys
@@ -99,11 +89,11 @@ class Service:
             line = _found(line, asked.model, request.key, fleet)
         if len(request.body) > line.route.max_body_bytes:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
-        if asked.stream and request.path == EMBEDDINGS:
+        if asked.stream and request.path == call.EMBEDDINGS:
             raise Refused(refusal.NOT_STREAMED)
         passage = self._passage(line, request)
         # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
-        kind = JudgedExchange if passage.judges and request.path != EMBEDDINGS else Exchange
+        kind = JudgedExchange if passage.judges and request.path != call.EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
 
     def _passage(self, line: Line, request: Request) -> Passage:

@@ -1,0 +1,79 @@
+"""What there is to tell of a request that is over: its line in the access log.
+
+Nothing that a client wrote is in it but the names of a model and a path that exist: no prompts, answers or keys.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelfleet.api.route_table import CascadeRoute
+from modelfleet.route.journey import Journey
+
+# How a request can end.
+ANSWERED = "Answered"
+BROKEN = "Broken"  # after its first byte
+CANCELLED = "Cancelled"  # its client left
+REFUSED = "Refused"  # answered with an error
+
+CLIENT_LEFT = 499  # no status was sent; the number that nginx uses
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a request ended, and when."""
+
+    result: str  # one of those above
+    status: int  # that the client saw
+    code: str | None  # in the error that it saw
+    at_s: float
+
+    @property
+    def failed(self) -> bool:
+        """It ended badly, and not by its client's doing."""
+        return self.result == BROKEN or (self.result == REFUSED and self.status >= _SERVER_ERROR)
+
+
+def line(
+    end: End,
+    *,
+    path: bytes,
+    key: str | None,
+    stream: bool,
+    route: CascadeRoute | None,
+    journey: Journey | None,
+) -> dict[str, Any]:
+    """The fields of its line, in the order in which people read them.  Times are in seconds.
+
+    `key`: the name of its API key's entry.  `route` and `journey`: None where it was refused at the door.
+    """
+    told: dict[str, Any] = {
+        "path": path.decode("latin-1"),
+        "model": route.model_name if route else None,
+        "cascade": route.cascade if route else None,
+        "key": key,
+        "stream": stream,
+        "result": end.result,
+        "status": end.status,
+        "error": end.code,
+    }
+    return told if journey is None else told | _way(journey, end_s=end.at_s)
+
+
+def _way(journey: Journey, *, end_s: float) -> dict[str, Any]:
+    prompt, completion = journey.tokens(*journey.used)
+    opened_s, score = journey.opened_s, journey.score
+    return {
+        "tier": journey.tier or None,
+        "attempts": journey.attempts,
+        "escalations": journey.escalations,
+        "outcomes": sorted(journey.outcomes),
+        "score": None if score is None else round(score, 4),
+        "accepted": not journey.below,
+        "input_tokens": prompt,
+        "output_tokens": completion,
+        "duration_s": round(end_s - journey.start_s, 6),
+        "first_token_s": None if opened_s is None else round(opened_s - journey.start_s, 6),
+        "request_bytes": journey.request_bytes,
+        "answer_bytes": journey.answer_bytes,
+    }
