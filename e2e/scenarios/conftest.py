@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -62,26 +63,35 @@ def signal_pod(target: choose.Target) -> SignalPod:
 
 @pytest.fixture
 def world(kube: Kube, request: pytest.FixtureRequest) -> Iterator[World]:
-    """A namespace of this test's own; what is in it is told when the test fails."""
-    namespace = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
+    """A namespace of this test's own."""
+    with _namespace(kube, request.node.name.removeprefix("test_")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(kube: Kube, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A namespace that the tests of one file share."""
+    with _namespace(kube, request.node.path.stem.removeprefix("test_")) as made:
+        yield made
+
+
+@contextmanager
+def _namespace(kube: Kube, title: str) -> Iterator[World]:
+    namespace = re.sub(r"[^a-z0-9]+", "-", title.lower())[:40].strip("-")
     kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
     metadata = {"name": namespace, "labels": RESTRICTED}
     kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
-    made = World(kube, namespace)
-    yield made
-    if (report := request.node.stash.get(FAILED, None)) is not None:
-        report.sections.append(("the namespace", made.told()))
+    yield World(kube, namespace)
     kube.kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-FAILED = pytest.StashKey[pytest.TestReport]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What is in a test's namespace is told when it fails."""
     report = yield
     if report.when == "call" and report.failed:
-        item.stash[FAILED] = report
+        worlds = (value for value in vars(item).get("funcargs", {}).values() if isinstance(value, World))
+        report.sections += [(f"namespace {world.namespace}", world.told()) for world in worlds]
     return report

@@ -16,7 +16,7 @@ def test_smallest_objects_serve(world: World) -> None:
 
     world.wait_ready("cascade", "chat")
 
-    assert world.ask("chat")["status"] == 200
+    assert world.ask("chat").status == 200
     assert (
         world.get("modeltier", "7b")["status"]["model"]["revision"] == REPOSITORIES[SMALL_REPOSITORY]["sha"]
     )

@@ -1,7 +1,5 @@
 """Requests survive what happens to tiers and routers."""
 
-import json
-
 from e2e.scenarios.world import World
 from modelfleet import names
 
@@ -16,15 +14,15 @@ def test_two_cascades_on_one_router(world: World) -> None:
     world.wait_ready("cascade", "chat")
     world.wait_ready("cascade", "code")
 
-    assert world.ask("chat")["status"] == world.ask("code")["status"] == 200
+    assert world.ask("chat").status == world.ask("code").status == 200
     unknown = world.ask("poetry")
-    assert unknown["status"] == 404
-    assert json.loads(unknown["body"])["error"]["code"] == "model_not_found"
+    assert unknown.status == 404
+    assert unknown.fields["error"]["code"] == "model_not_found"
     assert len(world.objects("deployments", f"{names.LABEL_COMPONENT}=router")) == 1
 
     world.cascade("late", "small", modelName="chat")
     world.wait_condition("cascade", "late", "Accepted", "False", "ModelNameConflict", says="chat")
-    assert world.ask("chat")["status"] == 200
+    assert world.ask("chat").status == 200
 
 
 def test_missing_tier_leaves_the_others(world: World) -> None:
@@ -32,7 +30,7 @@ def test_missing_tier_leaves_the_others(world: World) -> None:
     world.cascade("chat", "small", "medium")
 
     world.wait_condition("cascade", "chat", "ResolvedRefs", "False", "ModelTierNotFound", says="medium")
-    world.wait("the small tier answers", lambda: world.ask("chat")["tier"] == "small")
+    world.wait("the small tier answers", lambda: world.ask("chat").tier == "small")
 
 
 def test_rolling_update_of_a_tier(world: World) -> None:

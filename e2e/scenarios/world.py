@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from e2e.cluster import models
 from e2e.demo import install
 from e2e.demo.fleet import condition, current
@@ -16,7 +18,55 @@ from e2e.demo.traffic import Traffic
 from modelfleet import names
 
 READY_LIMIT_S = 120.0
+TEMPLATE = "{% for m in messages %}Question: {{ m.content }}\nAnswer:{% endfor %}"
 SHOWN = ("fleet", "deployments,pods,services,configmaps,endpointslices", "events")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got.  Names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def tier(self) -> str | None:
+        return self.headers.get("x-modelfleet-tier")
+
+    @property
+    def escalations(self) -> int:
+        return int(self.headers["x-modelfleet-escalations"])
+
+    @property
+    def score(self) -> float:
+        """The signal of the answer, a log probability."""
+        return float(self.headers["x-modelfleet-score"])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """A whole answer, read."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    @property
+    def text(self) -> str:
+        return str(self.fields["choices"][0]["message"]["content"])
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What a stream said, without [DONE]."""
+        lines = [line.removeprefix("data: ") for line in self.body.splitlines() if line.startswith("data: ")]
+        return [json.loads(line) for line in lines if line != "[DONE]"]
+
+    @property
+    def comments(self) -> list[str]:
+        return [line for line in self.body.splitlines() if line.startswith(":")]
+
+    @property
+    def streamed_text(self) -> str:
+        choices = [choice for event in self.events for choice in event["choices"]]
+        return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 @dataclass
@@ -39,9 +89,36 @@ class World:
             "ModelTier", name, {key: value for key, value in {**small, **spec}.items() if value is not None}
         )
 
-    def cascade(self, name: str, *tiers: str, **spec: Any) -> None:
-        """Apply a Cascade called like its model, over these ModelTiers in order."""
-        steps = [{"name": tier, "tierRef": {"name": tier}} for tier in tiers]
+    def larger_tier(self, name: str, **spec: Any) -> None:
+        """Apply a ModelTier that serves Gemma, twice the size and a base model, which needs a template for chats."""
+        engine = {"contextLength": 2048, "slots": 2, "threads": 1, "args": ["--chat-template", TEMPLATE]}
+        model = {"uri": f"hf://{install.MEDIUM_REPOSITORY}", "file": models.MEDIUM}
+        self.tier(name, model=model, llamaCpp=engine, **spec)
+
+    def external_tier(self, name: str, **spec: Any) -> None:
+        """Apply a ModelTier that is the paid API of namespace frontier."""
+        self.kube.apply([self._copied("secret", "frontier-key"), self._copied("configmap", "frontier-ca")])
+        api = {
+            "baseURL": f"https://{install.FRONTIER_HOST}/v1",
+            "model": "frontier-1",
+            "apiKeySecretRef": {"name": "frontier-key", "key": "token"},
+            "caConfigMapRef": {"name": "frontier-ca", "key": "ca.crt"},
+        }
+        self.apply("ModelTier", name, {"external": {**api, **spec}})
+
+    def _copied(self, kind: str, name: str) -> Manifest:
+        """An object of the demo's namespace, as one of ours."""
+        found = self.kube.get(kind, name, namespace=install.NAMESPACE)
+        return {**found, "metadata": {"name": name, "namespace": self.namespace}}
+
+    def cascade(self, name: str, *tiers: str, accept: str | None = None, **spec: Any) -> None:
+        """Apply a Cascade called like its model, over these ModelTiers in order.
+
+        `accept`: the lowest mean log probability that any but the last of them may send.
+        """
+        steps: list[Manifest] = [{"name": tier, "tierRef": {"name": tier}} for tier in tiers]
+        for step in steps[:-1] if accept is not None else ():
+            step["accept"] = {"signal": "MeanLogprob", "threshold": accept}
         self.apply("Cascade", name, {"modelName": name, "tiers": steps, **spec})
 
     def apply(self, kind: str, name: str, spec: Manifest) -> None:
@@ -106,20 +183,34 @@ class World:
         assert report["failed"] == 0, report["failures"]
         assert report["finished"] == report["sent"] > 0
 
-    def ask(self, model: str, *, stream: bool = False) -> dict[str, Any]:
-        """One chat completion through the router; the answer as `{"status", "tier", "body"}`."""
-        body = {
-            "model": model,
-            "stream": stream,
-            "max_tokens": 4,
-            "messages": [{"role": "user", "content": "Hi"}],
-        }
+    def ask(self, model: str, question: str = "Hi", **fields: Any) -> Answer:
+        """One chat completion through the router; `headers` are the request's, other `fields` go into its body."""
+        return self.ask_all([{"model": model, "question": question, **fields}])[0]
+
+    def ask_all(self, requests: list[dict[str, Any]], *, at_once: int = 1) -> list[Answer]:
+        """Many of them, `at_once` at the same time; the answers in the order of the requests."""
+        lines = "\n".join(json.dumps(_request(**fields)) for fields in requests)
         url = f"http://modelfleet-router.{self.namespace}.svc/v1/chat/completions"
-        answer = self.kube.kubectl(
-            "exec", "-n", "clients", "load", "--", "python3", "-c", _ASK, url, json.dumps(body)
-        )
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        command = ["python3", "-m", "e2e.load.ask", url, str(at_once)]
+        told = self.kube.kubectl("exec", "-i", "-n", "clients", "load", "--", *command, stdin=lines)
+        return [Answer(**json.loads(line)) for line in told.splitlines()]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over all routers of all samples of this name that have these labels."""
+        return self._scraped(f"{names.LABEL_COMPONENT}=router", names.ROUTER_METRICS_PORT, name, labels)
+
+    def engine_metric(self, tier: str, name: str) -> float:
+        """The same over all engines of a tier."""
+        return self._scraped(f"{names.LABEL_TIER}={names.tier_child(tier)}", names.ENGINE_PORT, name, {})
+
+    def _scraped(self, selector: str, port: int, name: str, labels: dict[str, str]) -> float:
+        total = 0.0
+        for pod in self.objects("pods", selector):
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
+            families = text_string_to_metric_families(self.kubectl("get", "--raw", path))
+            samples = [sample for family in families for sample in family.samples if sample.name == name]
+            total += sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+        return total
 
     def told(self) -> str:
         """Everything somebody needs who asks why a scenario failed."""
@@ -181,8 +272,16 @@ def seconds_until(seen: Callable[[], bool], *, what: str, limit_s: float) -> flo
     return time.monotonic() - start
 
 
-_ASK = """\
-import json, sys, httpx
-answer = httpx.post(sys.argv[1], content=sys.argv[2], headers={"content-type": "application/json"}, timeout=60)
-print(json.dumps({"status": answer.status_code, "tier": answer.headers.get("x-modelfleet-tier"), "body": answer.text}))
-"""
+def _request(
+    *,
+    model: str,
+    question: str,
+    headers: dict[str, str] | None = None,
+    temperature: float = 0.0,
+    max_tokens: int = 4,
+    **fields: Any,
+) -> dict[str, Any]:
+    """A line for e2e/load/ask.py.  Without chance, and short, unless `fields` say otherwise."""
+    messages = [{"role": "user", "content": question}]
+    sampling = {"temperature": temperature, "max_tokens": max_tokens}
+    return {"headers": headers or {}, "body": {"model": model, "messages": messages, **sampling, **fields}}
