@@ -155,6 +155,18 @@ ACCEPTED_CASCADES = {
     | {"weights": {"mode": "Observe"}},
     "a longer hold": judged("-1.5") | {"stream": {"holdBackTokens": 48, "holdBackTime": "1s"}},
     "requests that choose their tier": CASCADE | {"clientChoice": ["Tier", "MinTier"]},
+    "data that stays inside": CASCADE | {"dataPolicy": {"localOnly": ["private"]}},
+    "data that stays inside, all but the public": CASCADE | {"dataPolicy": {"allowed": ["public"]}},
+    "all of a data policy": CASCADE
+    | {
+        "dataPolicy": {
+            "header": "X-Data-Class",
+            "localOnly": ["private", "gdpr.art-9"],
+            "allowed": ["public"],
+            "unknown": "Reject",
+        }
+    },
+    "a data policy that says nothing": CASCADE | {"dataPolicy": {}},
     "no escalation": CASCADE | {"limits": {"maxEscalations": 0}},
     "a dedicated router": CASCADE
     | {"router": {"dedicated": {"replicas": 3, "resources": {"requests": {"cpu": "1"}}}}},
@@ -389,6 +401,23 @@ REJECTED_CASCADES = {
     "holding back nothing": (judged("-1") | {"stream": {"holdBackTokens": 0}}, "greater than or equal to 1"),
     "a choice that does not exist": (CASCADE | {"clientChoice": ["Model"]}, "Unsupported value"),
     "a choice made twice": (CASCADE | {"clientChoice": ["Tier", "Tier"]}, "Duplicate value"),
+    "a class that is inside and outside": (
+        CASCADE | {"dataPolicy": {"localOnly": ["a", "b"], "allowed": ["c", "b"]}},
+        "either in localOnly or in allowed",
+    ),
+    "a data policy that keeps nothing inside": (
+        CASCADE | {"dataPolicy": {"unknown": "Allow"}},
+        "this policy keeps nothing inside",
+    ),
+    "a class in capitals": (
+        CASCADE | {"dataPolicy": {"localOnly": ["Private"]}},
+        "must be lower case letters",
+    ),
+    "a header that engines get to see": (
+        CASCADE | {"dataPolicy": {"header": "User-Agent"}},
+        "must be a header of its own",
+    ),
+    "a header that is none": (CASCADE | {"dataPolicy": {"header": "x class"}}, "must be a header name"),
     "nine tiers": (weights(*[None] * 9), "must have at most 8 items"),
     "no model name": (changed(CASCADE, "modelName", None), "spec.modelName: Required value"),
     "a model name with a space": (

@@ -7,6 +7,7 @@ import pytest
 from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
+    DataRule,
     ExternalTarget,
     OverflowRule,
     RouteTable,
@@ -42,6 +43,7 @@ CHAT = CascadeRoute(
     max_body_bytes=1024,
     tiers=(SMALL, FRONTIER),
     overflow=OverflowRule(when=("Cold", "Error"), share_percent=20),
+    data=DataRule("x-class", ("private",), ("public",), "Reject"),
 )
 TABLE = RouteTable(cascades=(CHAT,))
 
@@ -132,6 +134,9 @@ BROKEN = {
         "a prefix of less than nothing",
     ),
     "less than no line": (broken("cascades.0.tiers.0.waiting", -1), "has no room"),
+    "a data policy that nobody knows": (broken("cascades.0.data.unknown", "Ask"), "does not understand"),
+    "a data policy in capitals": (broken("cascades.0.data.local_only", ["Private"]), "does not understand"),
+    "a data policy without classes": (broken("cascades.0.data.allowed", MISSING), "broken"),
     "no way to reach a tier": (
         broken("cascades.0.tiers.1.external", None),
         "exactly one of service and external",

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from modelfleet import names
-from modelfleet.api.route_table import OverflowRule, decode
+from modelfleet.api.route_table import DataRule, OverflowRule, decode
 from modelfleet.desired import table
 from tests.make import cascade, external_tier, tier
 
@@ -215,6 +215,19 @@ def test_what_requests_may_choose_reaches_the_router():
     assert chosen() == (False, False)
     assert chosen("MinTier") == (False, True)
     assert chosen("Tier", "MinTier") == (True, True)
+
+
+def test_a_data_policy_reaches_the_router_in_lower_case():
+    policy = {"header": "X-Data-Class", "localOnly": ["secret", "private"], "unknown": "Reject"}
+    route = table.cascade_route(cascade(dataPolicy=policy), TIERS)
+
+    assert route is not None
+    assert route.data == DataRule(
+        header="x-data-class", local_only=("private", "secret"), allowed=(), unknown="Reject"
+    )
+    assert decode(table.json.loads(table.json.dumps(table.encode(table.RouteTable((route,)))))).cascades == (
+        route,
+    )
 
 
 def test_observing_leaves_the_weights_to_the_operator():

@@ -303,7 +303,7 @@ async def router(
     route: CascadeRoute,
     ports: dict[str, list[int]],
     *,
-    spin: float = 0.0,
+    spin: float | Callable[[], float] = 0.0,
     keys: KeyRing | None = None,
     rules: RouterRules = RULES,
     recorder: Recorder = OFF,
@@ -320,7 +320,7 @@ async def router(
     )
     state.config_maps_changed(config_map(RouteTable((route,), rules)), now_s=1.0)
     state.endpoint_slices_changed(slices(ports))
-    service = Service(state, loop=loop, spin=lambda: spin)
+    service = Service(state, loop=loop, spin=spin if callable(spin) else lambda: spin)
     server = Server(
         service.on_request, loop=loop, body_bytes_max=service.body_bytes_max, on_refused=service.on_refused
     )

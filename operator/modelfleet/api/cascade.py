@@ -17,6 +17,7 @@ from modelfleet.api.meta import (
     matches,
 )
 from modelfleet.api.model_tier import Resources
+from modelfleet.api.policies import DataPolicy
 from modelfleet.api.scalars import ModelName
 
 
@@ -233,6 +234,10 @@ class CascadeSpec(ApiModel):
         "all of them go on to the next tier; where it is busy, they wait.",
     )
     limits: Limits = Field(default=Limits(), description="Bounds on one request.")
+    data_policy: DataPolicy | None = Field(
+        default=None,
+        description="Which requests must stay in the cluster. Default: all may reach every tier.",
+    )
     client_choice: list[Literal["Tier", "MinTier"]] = Field(
         default=[],
         max_length=2,

@@ -12,6 +12,7 @@ FORMAT_VERSION = 1
 ENGINES = ("vllm", "llamaCpp", "external")
 OVERFLOWS = ("Cold", "Saturated", "Error")
 PERCENT_MAX = 100
+UNKNOWN_DATA = ("LocalOnly", "Reject", "Allow")
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 
 
@@ -64,6 +65,16 @@ class OverflowRule:
 
 
 @dataclass(frozen=True, slots=True)
+class DataRule:
+    """Which requests may reach external tiers, by the class of data that they name.  All names are in lower case."""
+
+    header: str  # where they name it
+    local_only: tuple[str, ...]  # classes that stay inside
+    allowed: tuple[str, ...]  # classes that may leave
+    unknown: str  # one of UNKNOWN_DATA: any other class, and none
+
+
+@dataclass(frozen=True, slots=True)
 class CascadeRoute:
     """One Cascade.  Weights sum to 1000, or are all 0 where no tier was ever ready."""
 
@@ -79,6 +90,7 @@ class CascadeRoute:
     overflow: OverflowRule | None = None  # None: what fails falls back without a bound, what is busy waits
     choose_tier: bool = False  # clients may name the tier that answers them
     choose_floor: bool = False  # clients may name the cheapest tier that may answer them
+    data: DataRule | None = None  # None: all requests may reach every tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,11 @@ def _rules(raw: Mapping[str, Any]) -> RouterRules:
 
 
 def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
-    read = {"tiers": tuple(_tier(tier) for tier in raw["tiers"]), "overflow": _overflow(raw.get("overflow"))}
+    read = {
+        "tiers": tuple(_tier(tier) for tier in raw["tiers"]),
+        "overflow": _overflow(raw.get("overflow")),
+        "data": _data(raw.get("data")),
+    }
     cascade = _checked(CascadeRoute(**{**raw, **read}))
     if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, 1000):
         raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
@@ -140,6 +156,17 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
     if cascade.tiers[-1].accept is not None or cascade.hold_tokens < 1:
         raise ValueError(f"cascade {cascade.cascade!r} escalates to nowhere, or judges nothing")
     return cascade
+
+
+def _data(raw: Mapping[str, Any] | None) -> DataRule | None:
+    if raw is None:
+        return None
+    named = {field: tuple(raw[field]) for field in ("local_only", "allowed")}
+    rule = _checked(DataRule(**{**raw, **named}))
+    words = (rule.header, *rule.local_only, *rule.allowed)
+    if rule.unknown not in UNKNOWN_DATA or any(not word or word != word.lower() for word in words):
+        raise ValueError("route table has a data policy that this router does not understand")
+    return rule
 
 
 def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
@@ -172,7 +199,9 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
     return tier
 
 
-_Made = TypeVar("_Made", ExternalTarget, AcceptRule, OverflowRule, TierRoute, CascadeRoute, RouterRules)
+_Made = TypeVar(
+    "_Made", ExternalTarget, AcceptRule, OverflowRule, DataRule, TierRoute, CascadeRoute, RouterRules
+)
 
 
 def _checked(made: _Made) -> _Made:

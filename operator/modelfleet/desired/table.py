@@ -10,9 +10,11 @@ from modelfleet.api import cascade as api
 from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.policies import DataPolicy
 from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
+    DataRule,
     ExternalTarget,
     OverflowRule,
     RouterRules,
@@ -133,6 +135,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         overflow=_overflow(spec.overflow),
         choose_tier="Tier" in spec.client_choice,
         choose_floor="MinTier" in spec.client_choice,
+        data=_data(spec.data_policy),
     )
 
 
@@ -175,6 +178,17 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
 
 def _overflow(rule: api.Overflow | None) -> OverflowRule | None:
     return None if rule is None else OverflowRule(when=tuple(rule.when), share_percent=rule.max_share)
+
+
+def _data(policy: DataPolicy | None) -> DataRule | None:
+    if policy is None:
+        return None
+    return DataRule(
+        header=policy.header.lower(),
+        local_only=tuple(sorted(policy.local_only)),
+        allowed=tuple(sorted(policy.allowed)),
+        unknown=policy.unknown,
+    )
 
 
 def _accept(rule: api.AcceptRule) -> AcceptRule:

@@ -1,13 +1,14 @@
 """Which steps of a cascade one request may use, and where it enters them.
 
 A request that nothing restricts may use all.  Each rule takes steps away and says so when it has taken the last one.
-Whatever a request goes through later (retries, fallback, escalation), it knows no other steps than the ones left here.
+Whatever a request goes through later (retries, fallback, escalation, overflow), it knows no other steps than these.
 """
 
 from collections.abc import Sequence
 
 from modelfleet.api.route_table import CascadeRoute
-from modelfleet.route import refusal
+from modelfleet.route import data_policy, refusal
+from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refused
 
 TIER = b"x-modelfleet-tier"
@@ -21,21 +22,30 @@ Places = tuple[int, ...]  # of steps in their cascade, rising: the cheapest is 0
 class Course:
     """The rules of one cascade, ready to be asked for each request."""
 
-    __slots__ = ("_names", "_route", "everywhere")
+    __slots__ = ("_data_header", "_inside", "_names", "_route", "everywhere")
 
     def __init__(self, route: CascadeRoute) -> None:
         self._route = route
         self._names = [tier.name for tier in route.tiers]
+        self._inside = frozenset(place for place, tier in enumerate(route.tiers) if tier.external is None)
+        self._data_header = route.data.header.encode() if route.data else b""
         self.everywhere: Places = tuple(range(len(route.tiers)))
 
-    def places(self, headers: Headers) -> Places:
+    def places(self, headers: Headers, key: ApiKey | None = None) -> Places:
         """The steps that a request with these headers may use: `everywhere` itself where nothing restricts it.
 
-        Raises Refused when there is none, or when the request asks for what is not allowed.
+        Raises Refused when no step is left, or when the request asks for what is not allowed.
         """
-        if not _steered(headers):
-            return self.everywhere
-        return self._chosen(self.everywhere, headers)
+        places = self.everywhere
+        if key is not None and key.tiers is not None:
+            places = tuple([place for place in places if self._names[place] in key.tiers])
+            if not places:
+                raise Refused(refusal.TIER_FORBIDDEN)
+        if _steered(headers):
+            places = self._chosen(places, headers)
+        if self._route.data is not None:
+            places = self._staying(places, headers, key)
+        return places
 
     def _chosen(self, places: Places, headers: Headers) -> Places:
         """What the client chose: one tier and no other, or none that is cheaper than one."""
@@ -45,9 +55,11 @@ class Course:
         if floor is not None:
             places = tuple([place for place in places if place >= floor])
         if tier is not None:
-            if tier not in places:
-                raise Refused(refusal.tier_below_floor(self._names[tier], self._names[places[0]]))
-            places = (tier,)
+            if floor is not None and tier < floor:
+                raise Refused(refusal.tier_below_floor(self._names[tier], self._names[floor]))
+            places = (tier,) if tier in places else ()
+        if not places:
+            raise Refused(refusal.TIER_FORBIDDEN)  # to its key: the cascade has it
         return places
 
     def _asked(self, header: bytes, headers: Headers, *, allowed: bool) -> int | None:
@@ -65,6 +77,23 @@ class Course:
     def _allowed(self) -> list[str]:
         choices = ((TIER, self._route.choose_tier), (MIN_TIER, self._route.choose_floor))
         return [header.decode() for header, allowed in choices if allowed]
+
+    def _staying(self, places: Places, headers: Headers, key: ApiKey | None) -> Places:
+        """The tiers of the cluster alone, unless the data may leave it: what its client always sends, and this."""
+        rule = self._route.data
+        assert rule is not None
+        named = data_policy.classes(headers, self._data_header)
+        if key is not None and key.data_class is not None:
+            named |= {key.data_class.lower()}
+        found = data_policy.verdict(rule, named)
+        if found == data_policy.ALLOW:
+            return places
+        if found == data_policy.REJECT:
+            raise Refused(refusal.unknown_data_class(rule.header, sorted({*rule.local_only, *rule.allowed})))
+        inside = tuple([place for place in places if place in self._inside])
+        if not inside:
+            raise Refused(refusal.DATA_STAYS)
+        return inside
 
 
 def entry(places: Places, drawn: int) -> int:

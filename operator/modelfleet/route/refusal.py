@@ -94,6 +94,12 @@ MODEL_FORBIDDEN = Refusal(
 TIER_FORBIDDEN = Refusal(
     403, "This API key may use none of this model's tiers.", "invalid_request_error", code="tier_not_allowed"
 )
+DATA_STAYS = Refusal(
+    403,
+    "The data of this request must stay in the cluster, and none of the tiers inside may be used for it.",
+    "invalid_request_error",
+    code="data_policy",
+)
 NO_SUCH_PATH = Refusal(
     404,
     "Unknown path. This router serves POST /v1/chat/completions, /v1/completions and /v1/embeddings, "
@@ -155,6 +161,17 @@ def tier_below_floor(tier: str, floor: str) -> Refusal:
         "invalid_request_error",
         param="x-modelfleet-tier",
         code="tier_below_floor",
+    )
+
+
+def unknown_data_class(header: str, known: list[str]) -> Refusal:
+    """400 that lists the classes.  It does not quote the one that was sent."""
+    return Refusal(
+        400,
+        f"The header {header} must name the class of this request's data: {', '.join(known) or 'none is known'}.",
+        "invalid_request_error",
+        param=header,
+        code="unknown_data_class",
     )
 
 

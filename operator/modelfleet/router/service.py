@@ -97,11 +97,7 @@ class Service:
         return kind(client, request, asked, passage, self._shell)
 
     def _passage(self, line: Line, request: Request) -> Passage:
-        places, key = line.course.places(request.headers), request.key
-        if key is not None and key.tiers is not None:
-            places = tuple([place for place in places if line.steps[place].route.name in key.tiers])
-            if not places:
-                raise Refused(refusal.TIER_FORBIDDEN)
+        places = line.course.places(request.headers, request.key)
         return line.way(places, choose.entry(line.bounds, self._shell.spin()))
 
     def on_refused(self, refused: Refusal) -> None:
