@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ctypes
 import logging
 import os
 import sys
@@ -19,6 +20,9 @@ from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
 
+# glibc's names for what mallopt changes, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 8 << 20
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -44,11 +48,23 @@ def main() -> None:
     """Entry point of the router's image."""
     args = _arguments()
     _log_json(args.log_level)
+    _keep_freed_memory()
     try:
         server = _api_server(args)
     except KeyError as err:
         sys.exit(f"modelfleet-router: {err.args[0]} is not set; run inside a cluster, or give --api-server")
     uvloop.run(_serve(args, server))
+
+
+def _keep_freed_memory() -> None:
+    """Large prompts come and go: giving their pages back each time costs as much as reading them does.
+
+    So a freed block stays with the process, up to some MiB in all.  Only glibc has the knob.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
