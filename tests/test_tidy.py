@@ -32,6 +32,7 @@ CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
     "router/test_embeddings": "one path through all of the router",
     "router/test_data_policy": "what course, relay, judged, spill and pool are together",
+    "router/test_corpus": "bytes that must be taken for what they are, on both sides",
     "router/test_overload": "what relay, pool, health and budget are together",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
     "router/test_slow": "clients that send or read too slowly, or too much at once",

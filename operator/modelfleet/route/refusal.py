@@ -67,6 +67,18 @@ CROWDED = Refusal(
     503, "This router has as many connections as it can hold.", "server_error", code="too_many_connections",
     retry_after_s=1,
 )  # fmt: skip
+NOT_JSON = Refusal(
+    415,
+    "The content-type of a request must be application/json.",
+    "invalid_request_error",
+    code="unsupported_media_type",
+)
+ENCODED = Refusal(
+    415,
+    "The body of a request must not be compressed: send it without content-encoding.",
+    "invalid_request_error",
+    code="unsupported_content_encoding",
+)
 TOO_SLOW = Refusal(
     408, "The request took too long to arrive.", "invalid_request_error", code="request_timeout"
 )
@@ -123,8 +135,6 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
         return BUSY
     if all_asked and outcomes == {"Unsupported"}:
         return UNSUPPORTED
-    if outcomes == {"RateLimited"}:
-        return RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
         return TIMEOUT
     return UNAVAILABLE

@@ -13,11 +13,14 @@ _PIECE_BYTES = 4096
 _REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     405: b"Method Not Allowed", 408: b"Request Timeout",
-    413: b"Content Too Large", 422: b"Unprocessable Content", 429: b"Too Many Requests",
+    413: b"Content Too Large", 415: b"Unsupported Media Type", 422: b"Unprocessable Content", 429: b"Too Many Requests",
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
+_JUDGED = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"content-type"})
+_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
+_SCHEMES = frozenset({b"http", b"https"})
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -67,8 +70,10 @@ class Request:
 def path(target: bytes) -> bytes:
     """Path of a request target, in origin or absolute form, without its query."""
     found = target.partition(b"?")[0] if b"?" in target else target
-    if found.startswith((b"http://", b"https://")):
-        found = b"/" + found.partition(b"://")[2].partition(b"/")[2]
+    if not found.startswith(b"/"):
+        scheme, _, rest = found.partition(b"://")
+        if scheme.lower() in _SCHEMES:
+            return b"/" + rest.partition(b"/")[2]
     return found
 
 
@@ -87,20 +92,45 @@ def head_fault(request: Request, *, body_bytes_max: int) -> Refusal | None:
     for name, value in request.headers:
         if name == b"host":
             hosts += 1
-        elif name == b"content-length":
-            if int(value) > body_bytes_max:
-                return refusal.body_too_large(body_bytes_max)
-        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            return refusal.MALFORMED  # a coding that we would have to undo to know where the body ends
+        elif name in _JUDGED:
+            fault = _field_fault(name, value, request, body_bytes_max)
+            if fault is not None:
+                return fault
     if request.version not in {"1.0", "1.1"} or hosts > 1 or (hosts == 0 and request.version == "1.1"):
         return refusal.MALFORMED
     return None
+
+
+def _field_fault(name: bytes, value: bytes, request: Request, body_bytes_max: int) -> Refusal | None:
+    if name == b"content-length":
+        return refusal.body_too_large(body_bytes_max) if int(value) > body_bytes_max else None
+    if name == b"content-type":
+        wrong = value not in _JSON and request.method == b"POST" and not _is_json(value)
+        return refusal.NOT_JSON if wrong else None
+    if name == b"content-encoding":
+        # A small body could become a huge one.
+        return None if value.strip().lower() == b"identity" else refusal.ENCODED
+    # A coding that we would have to undo to know where the body ends; HTTP/1.0 knows none at all.
+    chunked = value.strip().lower() == b"chunked" and request.version != "1.0"
+    return None if chunked else refusal.MALFORMED
+
+
+def _is_json(content_type: bytes) -> bool:
+    """Whether a body of this media type is JSON.
+
+    Others are refused although they may hold JSON: a page in somebody's browser may send those anywhere, also to a
+    router that only trusts its network, but has to ask before it sends this one.
+    """
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json"))
 
 
 def without_upgrade(request: Request, target: bytes) -> bytes:
     """The request's head as if it had not offered an upgrade."""
     lines = [b"%b %b HTTP/1.1" % (request.method, target)]
     lines += [b"%b: %b" % field for field in request.headers if field[0] not in _UPGRADE_FIELDS]
+    if any(name == b"connection" and b"close" in value.lower() for name, value in request.headers):
+        lines.append(b"connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

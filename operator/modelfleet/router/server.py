@@ -194,8 +194,7 @@ class Client(asyncio.Protocol):
 
     def _next(self) -> None:
         current = cast("Request", self._current)
-        self.patron = None
-        self._current = None
+        self.patron = self._current = None
         if not current.keep_alive:
             self._refused = True  # whatever else it sends is not for us
             self._linger()
@@ -380,7 +379,8 @@ class Client(asyncio.Protocol):
         self._refused = True
         if self._current is not None:
             # An earlier request is still being answered; an answer for this one would be taken for its.
-            self.cut()
+            if self._current.keep_alive:  # else nothing was to come after it, by its own word
+                self.cut()
             return
         self._server.crowd.arrived(self)
         self._body = []

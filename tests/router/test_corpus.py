@@ -1,0 +1,181 @@
+"""Bytes that somebody once used, or might use, to be taken for something else.  The rows are in corpus/."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from tests.router.rig import GOOD, PATIENCE_S, Rig, cascade, router, tier
+
+CORPUS = Path(__file__).parent / "corpus"
+BODY = b'{"model":"chat","messages":[]}'
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: r\r\n"
+MODELS = b"GET /v1/models HTTP/1.1\r\nhost: r\r\n"
+WORDS = {
+    "{head}": HEAD,
+    "{body}": BODY,
+    "{length}": b"%d" % len(BODY),
+    "{hex}": b"%x" % len(BODY),
+    "{ask}": HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY,
+    "{smuggled}": MODELS + b"\r\n",
+    "{smuggled length}": b"%d" % len(MODELS + b"\r\n"),
+    "{closing}": MODELS + b"connection: close\r\n\r\n",
+    "{thousand nines}": b"9" * 1000,
+}
+
+
+def rows(name: str) -> dict[str, dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((CORPUS / name).read_text(encoding="utf-8"))
+    assert len({row["name"] for row in found}) == len(found)
+    return {row["name"]: row for row in found}
+
+
+def data(text: str) -> bytes:
+    """The bytes of a row: characters up to U+00FF are bytes, others are UTF-8."""
+    made = b"".join(bytes([ord(char)]) if ord(char) < 256 else char.encode() for char in text)
+    for word, stands_for in WORDS.items():
+        made = made.replace(word.encode(), stands_for)
+    return made
+
+
+@dataclass
+class Recorder:
+    """An engine that keeps every byte it gets, and answers whatever looks like a request."""
+
+    port: int = 0
+    heard: list[bytearray] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = bytearray()
+        self.heard.append(heard)
+        body = orjson.dumps(GOOD)
+        try:
+            while piece := await reader.read(65536):
+                heard += piece
+                for _ in re.findall(rb"\r\n\r\n", piece):
+                    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                    writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    def requests(self) -> int:
+        """How many requests came, read strictly by their lengths; fails when anything is left over."""
+        count = 0
+        for heard in self.heard:
+            rest = bytes(heard)
+            while rest:
+                whole = re.match(
+                    rb"POST /v1/chat/completions HTTP/1\.1\r\n(?:[a-z-]+: [^\r\n]*\r\n)*content-length: (\d+)\r\n\r\n",
+                    rest,
+                )
+                assert whole, rest
+                end = whole.end() + int(whole[1])
+                assert orjson.loads(rest[whole.end() : end])["model"] == "small-served"
+                rest, count = rest[end:], count + 1
+        return count
+
+
+@asynccontextmanager
+async def recorded(**limits: Any) -> AsyncIterator[tuple[Rig, Recorder]]:
+    recorder = Recorder()
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
+    recorder.port = server.sockets[0].getsockname()[1]
+    async with router(cascade(tier("small", weight=1000), **limits), {"small-svc": [recorder.port]}) as rig:
+        yield rig, recorder
+    server.close()
+
+
+async def exchange(rig: Rig, sent: bytes, *, piece: int) -> bytes:
+    """All that comes back until the connection ends, in whatever way."""
+    loop = asyncio.get_running_loop()
+    came = bytearray()
+    with socket.socket() as client, suppress(ConnectionError):
+        client.setblocking(False)  # noqa: FBT003 - its own name for it
+        await loop.sock_connect(client, ("127.0.0.1", rig.port))
+        with suppress(ConnectionError):
+            for at in range(0, len(sent), piece):
+                await loop.sock_sendall(client, sent[at : at + piece])
+                await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            while data := await loop.sock_recv(client, 65536):
+                came += data
+    return bytes(came)
+
+
+def statuses(came: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", came)]
+
+
+REQUESTS = rows("requests.yaml")
+
+
+@pytest.mark.parametrize("row", REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize("piece", [1 << 20, 7], ids=["whole", "in pieces"])
+async def test_no_bytes_are_taken_for_two_requests(row: dict[str, Any], piece: int):
+    async with recorded() as (rig, recorder):
+        came = await exchange(rig, data(row["sent"]), piece=piece)
+
+        assert statuses(came) == row["answers"]
+        assert recorder.requests() == row["upstream"]
+        for status in row["answers"]:
+            assert status == 200 or b'{"error":{"message":"' in came
+
+
+# Whichever way a path is written, only ours are served, and only the models' are forwarded, under our own name.
+TARGETS: dict[str, tuple[str, int]] = {
+    "ours": ("/v1/chat/completions", 200),
+    "with a query": ("/v1/chat/completions?x=/metrics", 200),
+    "absolute": ("http://r/v1/chat/completions", 200),
+    "absolute, of another host": ("http://engine:8000/v1/chat/completions", 200),
+    "absolute, with a user": ("http://a@r/v1/chat/completions", 200),
+    "absolute, with TLS": ("https://r/v1/chat/completions?x=y", 200),
+    "absolute, in capitals": ("HTTP://r/v1/chat/completions", 200),
+    "absolute, of another kind": ("ftp://r/v1/chat/completions", 404),
+    "absolute, without a path": ("http://r", 404),
+    "absolute, an engine's own path": ("http://r/slots", 404),
+    "absolute in absolute": ("http://r/http://engine/v1/chat/completions", 404),
+    "two slashes at the beginning": ("//v1/chat/completions", 404),
+    "two slashes in the middle": ("/v1//chat/completions", 404),
+    "a slash at the end": ("/v1/chat/completions/", 404),
+    "a dot": ("/v1/./chat/completions", 404),
+    "two dots": ("/v1/chat/completions/../../slots", 404),
+    "two dots, encoded": ("/v1/chat/completions/%2e%2e/%2e%2e/slots", 404),
+    "two dots, encoded twice": ("/v1/%252e%252e/slots", 404),
+    "a slash, encoded": ("/v1%2fchat%2fcompletions", 404),
+    "a letter, encoded": ("/v1/ch%61t/completions", 404),
+    "a parameter": ("/v1/chat/completions;x=y", 404),
+    "a parameter before a slash": ("/v1/chat;x/completions", 404),
+    "a fragment": ("/v1/chat/completions#/slots", 404),
+    "backslashes": ("/v1\\chat\\completions", 404),
+    "other letters": ("/V1/chat/completions", 404),
+    "no slash": ("v1/chat/completions", 400),
+    "an asterisk": ("*", 404),
+    "an engine's own path": ("/tokenize", 404),
+    "vLLM's switch": ("/pause", 404),
+    "vLLM's other door": ("/invocations", 404),
+    "llama.cpp's slots": ("/slots/0?action=erase", 404),
+    "a path of the API that we do not serve": ("/v1/files", 404),
+    "what the metrics port shows": ("/debug/table", 404),
+}
+
+
+@pytest.mark.parametrize(("target", "status"), TARGETS.values(), ids=TARGETS)
+async def test_only_our_paths_are_forwarded(target: str, status: int):
+    async with recorded() as (rig, recorder):
+        head = (
+            f"POST {target} HTTP/1.1\r\nhost: r\r\nconnection: close\r\ncontent-length: {len(BODY)}\r\n\r\n"
+        )
+        came = await exchange(rig, head.encode() + BODY, piece=1 << 20)
+
+        assert statuses(came) == [status]
+        assert recorder.requests() == (1 if status == 200 else 0)
