@@ -135,6 +135,8 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
         return BUSY
     if all_asked and outcomes == {"Unsupported"}:
         return UNSUPPORTED
+    if outcomes == {"RateLimited"}:
+        return RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
         return TIMEOUT
     return UNAVAILABLE
