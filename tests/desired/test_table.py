@@ -1,9 +1,11 @@
+import json
 from typing import Any
 
 import pytest
 
 from modelfleet import names
-from modelfleet.api.route_table import DataRule, OverflowRule, decode
+from modelfleet.api.fleet_settings import RouterSettings
+from modelfleet.api.route_table import DataRule, OverflowRule, RouteTable, decode, encode
 from modelfleet.desired import table
 from tests.make import cascade, external_tier, tier
 
@@ -106,7 +108,14 @@ ROUTERS = {
 
 @pytest.mark.parametrize(("ready", "wanted", "want"), ROUTERS.values(), ids=ROUTERS)
 def test_limits_are_divided_among_ready_routers(ready: int, wanted: int, want: int):
-    assert table.rules(ready=ready, wanted=wanted).routers == want
+    assert table.rules(RouterSettings(), ready=ready, wanted=wanted).routers == want
+
+
+def test_settings_of_routers_reach_their_table():
+    asked = RouterSettings.model_validate({"accessLog": {"samplePercent": 20}})
+    told = table.rules(asked, ready=1, wanted=1)
+
+    assert decode(json.loads(json.dumps(encode(RouteTable((), told))))).rules.access_log_percent == 20
 
 
 OVERFLOW = {

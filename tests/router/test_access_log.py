@@ -88,7 +88,7 @@ async def test_line_of_an_answer():
         answer = await rig.ask(request)
         (line,) = log.lines()
 
-        assert line.pop("duration_s") > 0
+        assert line.pop("duration_s") >= 0
         assert line == {
             "time": "2026-11-21T22:50:22.250Z", "level": "info", "logger": "modelfleet.access", "message": "request",
             "path": "/v1/chat/completions", "model": "chat", "cascade": "c", "key": None, "stream": False,
@@ -213,7 +213,7 @@ async def test_stream_tells_when_it_began():
         await rig.ask(post(stream=True))
         (line,) = log.lines()
 
-        assert 0 < line["first_token_s"] <= line["duration_s"]
+        assert 0 <= line["first_token_s"] <= line["duration_s"]
         assert line["answer_bytes"] == len(b"".join((token("a"), token("b"), USAGE, DONE)))
 
 

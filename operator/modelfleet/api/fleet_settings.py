@@ -86,6 +86,17 @@ class ApiKeySettings(SettingsModel):
     )
 
 
+class AccessLogSettings(SettingsModel):
+    """One JSON line per request in the logs of routers."""
+
+    sample_percent: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Share of requests that get a line. Above 0, those that fail get one too. Default: no lines.",
+    )
+
+
 class RouterSettings(SettingsModel):
     """Routers that a namespace's Cascades share."""
 
@@ -97,6 +108,9 @@ class RouterSettings(SettingsModel):
     api_keys: ApiKeySettings | None = Field(
         default=None,
         description="Keys that clients need. Default: none, and whoever reaches a router may use it.",
+    )
+    access_log: AccessLogSettings = Field(
+        default=AccessLogSettings(), description="What routers tell of requests."
     )
 
 

@@ -5,6 +5,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import random
 import sys
 import time
 from typing import Any
@@ -14,9 +15,11 @@ import uvloop
 
 from modelfleet import names
 from modelfleet.adapters.kubewatch import ApiServer, Objects, Resource, Watch
+from modelfleet.router.access_log import AccessLog
 from modelfleet.router.app import App, Ports
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics
+from modelfleet.router.recorder import Recorder
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
 
@@ -71,8 +74,16 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
     loop = asyncio.get_running_loop()
     secrets = Secrets()
     keys = KeyRing(args.api_keys, now=loop.time) if args.api_keys else None
+    lines = AccessLog(sys.stdout.fileno(), loop=loop, clock=time.time)
+    metrics = RouterMetrics(args.namespace)
+    metrics.access_log = lines
     state = State(
-        metrics=RouterMetrics(args.namespace), secrets=secrets, loop=loop, router=args.router, keys=keys
+        metrics=metrics,
+        secrets=secrets,
+        loop=loop,
+        router=args.router,
+        keys=keys,
+        recorder=Recorder(lines, spin=random.random),
     )
     app = App(
         state,
@@ -81,6 +92,7 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
         ports=Ports(args.host, args.port, args.metrics_port),
     )
     await app.run([watch.run() for watch in _watches(server, args.namespace, args.router, state)])
+    lines.close()
 
 
 def _watches(server: ApiServer, namespace: str, router: str, state: State) -> list[Watch]:

@@ -116,7 +116,11 @@ async def _converge(world: _World, ctx: Context) -> Cause | None:
         external_tiers=tuple(tier for _, tier in sorted(world.tiers.items()) if tier.spec.external),
     )
     frozen = {item["metadata"]["name"] for item in world.items if paused(item)}
-    rules = table.rules(ready=len(_ready_pods(key, ctx)), wanted=desired.replicas(router, ctx.settings.now))
+    rules = table.rules(
+        ctx.settings.now.router,
+        ready=len(_ready_pods(key, ctx)),
+        wanted=desired.replicas(router, ctx.settings.now),
+    )
     routes = table.table(world.cascades, world.tiers, rules=rules, frozen=frozen, stored=world.stored)
     wanted = desired.children(router, ctx.settings.now, table=table.config_map(router, routes))
     kinds = {manifest["kind"] for manifest in wanted}

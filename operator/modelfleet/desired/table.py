@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from modelfleet import names
 from modelfleet.api import cascade as api
 from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille
+from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.policies import DataPolicy
@@ -82,12 +83,12 @@ def table(
     return RouteTable(cascades=tuple(route for route in routes if route is not None), rules=rules)
 
 
-def rules(*, ready: int, wanted: int) -> RouterRules:
+def rules(settings: RouterSettings, *, ready: int, wanted: int) -> RouterRules:
     """What holds for each router.  `ready`: routers that serve now, `wanted`: routers that should.
 
     While none is ready the first of them must not take the whole of every limit for itself: the others follow soon.
     """
-    return RouterRules(routers=max(1, ready or wanted))
+    return RouterRules(routers=max(1, ready or wanted), access_log_percent=settings.access_log.sample_percent)
 
 
 def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute]:

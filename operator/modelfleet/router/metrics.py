@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from modelfleet.api.route_table import OVERFLOWS
 from modelfleet.route.accept import ACCEPTED, REASONS
+from modelfleet.router.access_log import AccessLog
 
 _PREFIX = "modelfleet_router"
 _TIER_LABELS = ("fleet_namespace", "cascade", "tier", "model_tier")
@@ -128,6 +129,7 @@ class RouterMetrics(Collector):
         self.table_loaded_at_s = 0.0  # Unix time
         self.table_version = ""
         # Entries by whether they can be used; None where nobody needs a key.
+        self.access_log: AccessLog | None = None
         self.api_keys: Callable[[], Mapping[str, int]] | None = None
         self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
 
@@ -203,6 +205,13 @@ class RouterMetrics(Collector):
         for labels, absent in self.keys_missing.items():
             missing.add_metric(labels, float(absent))
         yield missing
+        if self.access_log is not None:
+            lines = _counter(
+                "access_log_lines", "Lines of the access log, by what became of them", ("result",)
+            )
+            lines.add_metric(("Written",), self.access_log.written)
+            lines.add_metric(("Dropped",), self.access_log.dropped)
+            yield lines
         if self.api_keys is not None:
             entries = _gauge("api_keys", "Entries of API keys, by whether they can be used", ("state",))
             for state, count in self.api_keys().items():
