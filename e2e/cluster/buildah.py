@@ -57,7 +57,8 @@ def save(tag: str, archive: Path) -> None:
 def tidy() -> None:
     """Forget untagged images once there are many."""
     if len(_buildah("images", "--quiet", "--filter=dangling=true").split()) > UNTAGGED_MAX:
-        _buildah("rmi", "--prune")
+        # It fails where a build that was interrupted left a container; the others are gone all the same.
+        _run("rmi", "--prune")
 
 
 def _buildah(*args: str) -> str:
