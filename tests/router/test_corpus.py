@@ -1,7 +1,9 @@
 """Bytes that somebody once used, or might use, to be taken for something else.  The rows are in corpus/."""
 
 import asyncio
+import gc
 import re
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,7 +15,7 @@ import orjson
 import pytest
 import yaml
 
-from tests.router.rig import GOOD, PATIENCE_S, Rig, cascade, router, tier
+from tests.router.rig import GOOD, PATIENCE_S, Rig, cascade, post, router, tier
 
 CORPUS = Path(__file__).parent / "corpus"
 BODY = b'{"model":"chat","messages":[]}'
@@ -129,6 +131,43 @@ async def test_no_bytes_are_taken_for_two_requests(row: dict[str, Any], piece: i
         assert recorder.requests() == row["upstream"]
         for status in row["answers"]:
             assert status == 200 or b'{"error":{"message":"' in came
+
+
+BODIES = rows("bodies.yaml")
+BODY_BYTES_MAX = 250_000
+
+
+def body(text: str) -> bytes:
+    """The bytes of a row of bodies."""
+    return data(re.sub(r"«(.*?)\*([0-9]+)»", lambda found: found[1] * int(found[2]), text))
+
+
+@pytest.mark.parametrize("row", BODIES.values(), ids=BODIES)
+async def test_bodies_are_read_in_one_way(row: dict[str, Any]):
+    async with recorded(max_body_bytes=BODY_BYTES_MAX) as (rig, recorder):
+        answer = await rig.ask(post(body(row["sent"])))
+
+        assert answer.status == row["status"]
+        assert recorder.requests() == (1 if answer.status == 200 else 0)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def test_bad_bodies_leave_no_memory_behind():
+    bad = [post(body(row["sent"])) for row in BODIES.values() if row["status"] != 200]
+    async with recorded(max_body_bytes=BODY_BYTES_MAX) as (rig, _):
+        seen = []
+        for _ in range(4):
+            for _ in range(5):
+                for sent in bad:
+                    await rig.ask(sent)
+            gc.collect()
+            seen.append(resident_bytes())
+
+        # The first rounds warm up what the allocator keeps.
+        assert seen[-1] - seen[1] < 2 << 20
 
 
 # Whichever way a path is written, only ours are served, and only the models' are forwarded, under our own name.

@@ -5,9 +5,11 @@ from typing import Any
 
 import orjson
 
+from modelfleet.route import twins
 from modelfleet.route.refusal import Refusal, Refused
 
 EMBEDDINGS = b"/v1/embeddings"  # the only path of its kind: never streamed, never judged
+_TOO_DEEP = "The request body is nested too deeply."
 
 
 class Call:
@@ -41,7 +43,7 @@ class Call:
         try:
             return orjson.dumps(body)
         except orjson.JSONEncodeError:
-            raise _bad("The request body is nested too deeply.") from None
+            raise _bad(_TOO_DEEP) from None
 
 
 def parse(body: bytes) -> Call:
@@ -53,6 +55,11 @@ def parse(body: bytes) -> Call:
         raise _bad(f"The request body is not valid JSON (line {err.lineno}, column {err.colno}).") from None
     if not isinstance(fields, dict):
         raise _bad("The request body must be a JSON object.")
+    try:
+        if twins.field_twice(body, fields):
+            raise _bad("The request body names a field twice.", code="duplicate_field")
+    except (orjson.JSONEncodeError, RecursionError):
+        raise _bad(_TOO_DEEP) from None
     model = fields.get("model")
     if not isinstance(model, str) or not model:
         raise _bad("`model` must be the name of a model, see GET /v1/models.", param="model")
@@ -70,5 +77,5 @@ def parse(body: bytes) -> Call:
     )
 
 
-def _bad(message: str, *, param: str | None = None) -> Refused:
-    return Refused(Refusal(400, message, "invalid_request_error", param=param))
+def _bad(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
+    return Refused(Refusal(400, message, "invalid_request_error", param=param, code=code))
