@@ -4,3 +4,6 @@ bench-operator: venv ## figures of the operator and the router: bench/out/operat
 bench-router: venv ## the router beside nginx, Envoy, vllm-router and LiteLLM: bench/out/router.json (about 6 min)
 	PYTHONPATH=operator:. $(PY) -m bench.router
 .PHONY: bench-router
+bench-logprobs: venv ## what log probabilities cost llama.cpp and vLLM, into bench/out/router.json (about 8 min)
+	PYTHONPATH=operator:. $(PY) -m bench.logprobs
+.PHONY: bench-logprobs

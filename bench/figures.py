@@ -56,11 +56,35 @@ def write(file: str, figures: Sequence[Figure]) -> dict[str, Any]:
         "date": datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit(),
         "machine": machine(),
-        "figures": [{k: v for k, v in asdict(figure).items() if k != "why" or v} for figure in figures],
+        "figures": [_row(figure) for figure in figures],
     }
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / file).write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def known(file: str, name: str) -> Figure | None:
+    """A figure that bench/out/`file` holds."""
+    path = OUT / file
+    held = json.loads(path.read_text())["figures"] if path.exists() else []
+    return next((Figure(**one) for one in held if one["name"] == name), None)
+
+
+def put(file: str, figures: Sequence[Figure]) -> None:
+    """Put figures that were measured apart from the others into bench/out/`file`."""
+    path = OUT / file
+    if not path.exists():
+        write(file, figures)
+        return
+    result = json.loads(path.read_text())
+    names = {figure.name for figure in figures}
+    others = [one for one in result["figures"] if one["name"] not in names]
+    result["figures"] = others + [_row(figure) for figure in figures]
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _row(figure: Figure) -> dict[str, Any]:
+    return {key: value for key, value in asdict(figure).items() if key != "why" or value}
 
 
 def commit() -> str:

@@ -179,6 +179,7 @@ def quantiles(name: str, values: list[float]) -> dict[str, float]:
     ordered = sorted(values) or [float("nan")]
     return {
         f"{name}_p50": ordered[len(ordered) // 2],
+        f"{name}_p90": ordered[len(ordered) * 9 // 10],
         f"{name}_p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
     }
 

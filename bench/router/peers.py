@@ -36,6 +36,12 @@ def router_python() -> Path:
     return _environment("ours", ["-r", str(ROOT / "requirements" / "router.txt")]) / "bin" / "python"
 
 
+def llama_python() -> Path:
+    """A Python with the llama.cpp server of the test image."""
+    wanted = ROOT / "e2e" / "cluster" / "images" / "llama-server" / "requirements.txt"
+    return _environment("llama-server", ["-r", str(wanted)]) / "bin" / "python"
+
+
 def _environment(name: str, wanted: list[str]) -> Path:
     folder = HOME / name
     stamp = folder / ".holds"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.figures import ROOT, Figure, missing, ranged
+from bench.figures import ROOT, Figure, known, missing, ranged
 from bench.router.measure import Cost
 from bench.router.rounds import GAP_MS, Seen
 from bench.router.tables import HOLD_TOKENS
@@ -38,11 +38,10 @@ def figures(seen: Seen) -> list[Figure]:
         *_singles(seen),
         *_noise(seen),
     ]
-    why = "needs real engines, not this stand-in; see docs/benchmarks.md"
-    found += [
-        missing(f"logprob_cost_percent_{engine}", "% fewer tokens/s", "", why)
-        for engine in ("llamacpp", "vllm")
-    ]
+    # They take real engines and minutes of their own: what was measured last stays.
+    for name in ("logprob_cost_percent_llamacpp", "logprob_cost_percent_vllm"):
+        why = "not measured yet: make bench-logprobs"
+        found.append(known("router.json", name) or missing(name, "% fewer tokens/s", "", why))
     return found
 
 
@@ -112,9 +111,10 @@ def _holdback(seen: Seen) -> Figure:
     held, base = seen.costs.get(("streams", OURS_CASCADE)), seen.costs[("streams", "direct")]
     if not held:
         return missing(name, "ms", target, seen.absent.get(OURS_CASCADE, "not measured in this run"))
-    wait_ms = (HOLD_TOKENS - 1) * GAP_MS + min(cost.seen["first_ms_p50"] for cost in base)
-    runs = [cost.seen["first_ms_p50"] - wait_ms for cost in held]
-    return ranged(name, min(runs), runs, "ms", at_most=3)
+    # Not the median: what a tenth of the clients waits longer than is what they complain of.
+    wait_ms = (HOLD_TOKENS - 1) * GAP_MS + min(cost.seen["first_ms_p90"] for cost in base)
+    runs = [cost.seen["first_ms_p90"] - wait_ms for cost in held]
+    return ranged(name, min(runs), runs, "ms (90th percentile)", at_most=3)
 
 
 def _noise(seen: Seen) -> list[Figure]:
