@@ -64,6 +64,9 @@ ACCEPTED_TIERS = {
     "smallest llama.cpp tier": LLAMA,
     "smallest vLLM tier": VLLM,
     "smallest external tier": EXTERNAL,
+    "an API with a rate": changed(
+        changed(EXTERNAL, "external.requestsPerMinute", 600), "external.tokensPerMinute", 400000
+    ),
     "a scaled tier": SCALED,
     "GGUF file in a repository": {
         "model": {"uri": "hf://QuantFactory/SmolLM2-GGUF", "file": "sub/q4.gguf"},
@@ -324,6 +327,7 @@ REJECTED_TIERS = {
         changed(EXTERNAL, "external.baseURL", "ftp://example.com/v1"),
         "must be http(s)://host",
     ),
+    "a rate of nothing": (changed(EXTERNAL, "external.requestsPerMinute", 0), "greater than or equal to 1"),
     "a password in the URL": (changed(EXTERNAL, "external.baseURL", "https://u:p@x.com/v1"), "without user"),
     "a query in the URL": (
         changed(EXTERNAL, "external.baseURL", "https://x.com/v1?k=1"),

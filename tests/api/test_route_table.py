@@ -34,7 +34,13 @@ FRONTIER = replace(
     accept=None,
     engine="external",
     service=None,
-    external=ExternalTarget(base_url="https://x.com/v1", api_key_file="/k", ca_file=None),
+    external=ExternalTarget(
+        base_url="https://x.com/v1",
+        api_key_file="/k",
+        ca_file=None,
+        requests_per_minute=600,
+        tokens_per_minute=400_000,
+    ),
 )
 CHAT = CascadeRoute(
     cascade="chat",
@@ -62,6 +68,7 @@ def test_table_from_before_there_were_rules_is_read() -> None:
         del old["cascades"][0][name]
     for tier in old["cascades"][0]["tiers"]:
         del tier["engine"], tier["accept"]
+    del old["cascades"][0]["tiers"][1]["external"]["requests_per_minute"]
 
     assert decode(old).cascades[0].tiers[0].accept is None
 
@@ -118,6 +125,7 @@ BROKEN = {
     ),
     "no token to judge by": (broken("cascades.0.hold_tokens", 0), "judges nothing"),
     "a number where a yes or no belongs": (broken("cascades.0.observe", 1), "observe"),
+    "a rate of nothing": (broken("cascades.0.tiers.1.external.tokens_per_minute", 0), "lets nothing through"),
     "an overflow for no cause": (broken("cascades.0.overflow.when", []), "an overflow of 20 percent"),
     "an overflow for a cause that nobody knows": (broken("cascades.0.overflow.when", ["Slow"]), "Slow"),
     "an overflow of more than all": (

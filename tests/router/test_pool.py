@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelfleet.route.health import OUT_S, RETURN_S
-from modelfleet.router.metrics import PoolStats
+from modelfleet.route.rate import Rate
+from modelfleet.router.metrics import PoolStats, TierStats
 from modelfleet.router.pool import Pool
 from modelfleet.router.upstream import Replica
 
@@ -243,6 +244,73 @@ def test_what_begins_alike_is_not_heaped_on_one_replica():
     for ask in asks[:12]:
         desk.end(ask)
     assert [bool(ask.place) for ask in asks[12:]] == [True] * 3
+
+
+def api(per_minute: int | None = None, *, tokens: int | None = None) -> tuple[Desk, TierStats]:
+    """An API with a rate, and where its tokens are counted."""
+    desk, told = Desk(1, concurrency=None, external=True), TierStats(("ns", "c", "t", "t"))
+    rate = Rate()
+    rate.limit(requests=per_minute, tokens=tokens, routers=1, now_s=desk.now_s)
+    desk.pool.limit(rate, [told])
+    return desk, told
+
+
+def test_what_the_rate_does_not_let_in_waits_for_it_in_order():
+    desk, _ = api(24)  # two at once, and 23 more in the minute
+    asks = [desk.ask() for _ in range(4)]
+    assert [bool(ask.place) for ask in asks] == [True, True, False, False]
+
+    desk.pass_s(2.7)
+    late = desk.ask()
+    assert (asks[2].told, asks[3].told, late.told) == (["admitted"], [], [])
+    desk.pass_s(60.0)
+    assert (asks[3].told, late.told) == (["admitted"], ["admitted"])
+
+
+def test_nobody_passes_those_who_wait_for_the_rate():
+    desk, _ = api(24)
+    first, second, third = (desk.ask() for _ in range(3))
+    desk.now_s += 2.7  # the next one may go, and nobody has looked yet
+    late = desk.ask()
+
+    assert (bool(first.place), bool(second.place)) == (True, True)
+    assert (third.told, late.told, late.place) == (["admitted"], [], None)
+
+
+def test_who_cannot_make_its_deadline_at_this_rate_is_refused_at_once():
+    desk, _ = api(1)
+    desk.ask()
+
+    assert desk.ask(left_s=59.0).told == ["RateLimit"]
+    assert desk.ask(left_s=61.0).told == []
+    assert desk.ask(left_s=61.0).told == ["RateLimit"], "there is one before it"
+    assert desk.pool.retry_after_s(desk.now_s) == 30
+
+
+def test_a_line_before_a_rate_is_as_short_as_any():
+    desk, _ = api(12)
+    asks = [desk.ask() for _ in range(70)]
+
+    assert [ask.told for ask in asks[1:65]] == [[]] * 64
+    assert asks[65].told == ["RateLimit"]
+
+
+def test_tokens_are_waited_for_too():
+    desk, told = api(tokens=6000)
+    first, second = desk.ask(), desk.ask()
+    assert (bool(first.place), second.told) == (True, []), "nobody knows yet how many it takes"
+
+    told.tokens_in, told.tokens_out, told.answered = 600, 400, 1
+    desk.end(first)
+    assert second.told == []
+    desk.pass_s(6.0)
+    assert second.told == ["admitted"]
+
+
+def test_an_api_without_a_rate_takes_all():
+    desk = Desk(1, concurrency=None, external=True)
+
+    assert all(desk.ask().place for _ in range(200))
 
 
 EVENTS = st.one_of(

@@ -23,6 +23,8 @@ class ExternalTarget:
     base_url: str
     api_key_file: str | None
     ca_file: str | None
+    requests_per_minute: int | None = None  # of all routers together; None: no limit of ours
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +180,18 @@ def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
     return rule
 
 
+def _target(raw: Mapping[str, Any]) -> ExternalTarget:
+    target = _checked(ExternalTarget(**raw))
+    if any(
+        limit is not None and limit < 1 for limit in (target.requests_per_minute, target.tokens_per_minute)
+    ):
+        raise ValueError(f"route table lets nothing through to {target.base_url!r}")
+    return target
+
+
 def _tier(raw: Mapping[str, Any]) -> TierRoute:
     external = raw["external"]
-    target = None if external is None else _checked(ExternalTarget(**external))
+    target = None if external is None else _target(external)
     accept = raw.get("accept")
     rule = None if accept is None else _checked(AcceptRule(**accept))
     tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule}))

@@ -129,3 +129,16 @@ class ExternalApi(ApiModel):
         default=None,
         description="CA certificates (PEM) that sign the API's certificate. Default: the public ones.",
     )
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Requests that all routers together send in any minute, retries included. Default: no limit but the API's own.",
+    )
+    tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Tokens of prompts and answers, as the API counts them, of all routers together in a minute. What is under "
+        "way counts with the mean of what was. Default: no limit but the API's own.",
+    )

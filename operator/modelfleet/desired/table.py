@@ -215,6 +215,8 @@ def _target(tier: str, external: ExternalApi) -> ExternalTarget:
         base_url=external.base_url,
         api_key_file=f"{folder}/api-key" if external.api_key_secret_ref else None,
         ca_file=f"{folder}/ca.crt" if external.ca_config_map_ref else None,
+        requests_per_minute=external.requests_per_minute,
+        tokens_per_minute=external.tokens_per_minute,
     )
 
 

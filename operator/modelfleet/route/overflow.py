@@ -22,7 +22,7 @@ def cause(why: str, *, replicas: int, external: bool) -> str:
 
     An API without a replica lacks its key or its address: that is a fault, and nothing is on its way to mend it.
     """
-    if why in waiting.BUSY or why == waiting.RATE_LIMIT:
+    if why in waiting.BUSY:
         return SATURATED
     if why.startswith("Hold") or not (replicas or external):
         return COLD

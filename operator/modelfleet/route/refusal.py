@@ -131,12 +131,12 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
 
     `outcomes`: of all attempts and waits.  `all_asked`: there is no tier that might have said something else.
     """
+    if outcomes and outcomes <= {waiting.RATE_LIMIT, "RateLimited"}:
+        return RATE_LIMITED
     if outcomes & waiting.BUSY:
         return BUSY
     if all_asked and outcomes == {"Unsupported"}:
         return UNSUPPORTED
-    if outcomes == {"RateLimited"}:
-        return RATE_LIMITED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
         return TIMEOUT
     return UNAVAILABLE

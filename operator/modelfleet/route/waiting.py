@@ -7,8 +7,8 @@ its client can do something else.
 import math
 
 RETRY_AFTER_MAX_S = 30
-BUSY = frozenset({"QueueFull", "TooLate"})  # why a tier that is well does not take a request
-RATE_LIMIT = "RateLimit"  # the same, where a limit of our own on an external API is used up
+RATE_LIMIT = "RateLimit"  # of ours, on an API outside the fleet
+BUSY = frozenset({"QueueFull", "TooLate", RATE_LIMIT})  # why a tier that is well does not take a request
 
 
 def wait_s(ahead: int, *, room: int, hold_s: float) -> float:
@@ -19,18 +19,24 @@ def wait_s(ahead: int, *, room: int, hold_s: float) -> float:
     return (ahead + 1) * hold_s / room
 
 
-def barrier(*, ahead: int, waiting_max: int, room: int, hold_s: float, left_s: float) -> str | None:
+def barrier(
+    *, ahead: int, waiting_max: int, room: int, hold_s: float, left_s: float, rate_s: float = 0.0
+) -> str | None:
     """Why a request must not wait, one word; None: it may.
 
-    `room`: places of all replicas that it could get, `left_s`: time until its deadline, for the answer too.
+    `room`: places of all replicas that it could get, `left_s`: time until its deadline, for the answer too,
+    `rate_s`: time until the tier's rate lets it in.
     """
     if room <= 0:
         return "NoReplica"
+    if rate_s and (ahead >= waiting_max or rate_s + hold_s > left_s):
+        return RATE_LIMIT
     if ahead >= waiting_max:
         return "QueueFull"
     return "TooLate" if wait_s(ahead, room=room, hold_s=hold_s) + hold_s > left_s else None
 
 
-def retry_after_s(*, ahead: int, room: int, hold_s: float) -> int:
+def retry_after_s(*, ahead: int, room: int, hold_s: float, rate_s: float = 0.0) -> int:
     """When it is worth while to ask again: whole seconds, at least 1."""
-    return max(1, min(RETRY_AFTER_MAX_S, math.ceil(wait_s(ahead, room=max(1, room), hold_s=hold_s))))
+    needed_s = max(rate_s, wait_s(ahead, room=max(1, room), hold_s=hold_s))
+    return max(1, min(RETRY_AFTER_MAX_S, math.ceil(needed_s)))

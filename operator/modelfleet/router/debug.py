@@ -19,6 +19,7 @@ def table(state: State, *, now_s: float) -> bytes:
     seen = {
         "tableVersion": state.metrics.table_version,
         "tableLoadedAt": state.metrics.table_loaded_at_s,  # Unix time
+        "routers": state.rules.routers,  # among whom limits are divided
         "notReady": state.unready_reason(),
         "cascades": [_cascade(line) for line in state.fleet.lines.values()],
         "modelTiers": [_pool(name, pool, now_s) for (name, _), pool in sorted(state.pools.items())],
@@ -64,8 +65,20 @@ def _pool(name: str, pool: Pool, now_s: float) -> dict[str, Any]:
         "waiting": pool.stats.waiting,
         "waitingMax": pool.waiting_max,
         "meanHoldSeconds": round(pool.hold_s, 3),
+        "rate": _rate(pool, now_s),
         "retryBudget": {"requests": pool.budget.requests, "retries": pool.budget.retries},
         "replicas": [_replica(replica, now_s) for replica in pool.replicas],
+    }
+
+
+def _rate(pool: Pool, now_s: float) -> dict[str, Any] | None:
+    if pool.rate is None:
+        return None
+    requests, tokens = pool.rate.parts
+    return {
+        "requestsPerMinute": requests,  # of this router
+        "tokensPerMinute": tokens,
+        "opensInSeconds": round(pool.rate_opens_s(now_s), 3),
     }
 
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from modelfleet.route import affinity, choose, health, waiting
 from modelfleet.route.budget import RetryBudget
-from modelfleet.router.metrics import PoolStats
+from modelfleet.route.rate import Rate
+from modelfleet.router.metrics import PoolStats, TierStats
 from modelfleet.router.upstream import Replica
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Pool:
     """Places at replicas, and the line before them."""
 
     __slots__ = (
-        "_concurrency", "_line", "_per_replica", "_prefix_characters", "_spin", "budget", "external", "hold_s", "replicas", "stats",
+        "_concurrency", "_line", "_per_replica", "_prefix_characters", "_spin", "_told", "budget", "external", "hold_s", "rate", "replicas", "stats",
     )  # fmt: skip
 
     def __init__(self, stats: PoolStats, *, external: bool, spin: Callable[[], float]) -> None:
@@ -56,6 +57,8 @@ class Pool:
         self._per_replica = 0  # waiting requests
         self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
         self._line: dict[Waiter, _Wish] = {}  # oldest first
+        self.rate: Rate | None = None  # how often an API may be asked
+        self._told: tuple[TierStats, ...] = ()
 
     @property
     def waiting_max(self) -> int:
@@ -90,7 +93,7 @@ class Pool:
                 return "RetryBudget"
             self.stats.retried += 1
         key = affinity.key(fields, self._prefix_characters) if self._prefix_characters else None
-        replica = self._choose(tried, key, turn)
+        replica = self._choose(tried, key, turn) if self.rate is None or self._in_turn(now_s) else None
         if replica is not None:
             self._give(replica, tried, now_s)
             return replica
@@ -100,16 +103,18 @@ class Pool:
             room=self._room(tried),
             hold_s=self.hold_s,
             left_s=deadline_s - now_s,
+            rate_s=self._rate_s(now_s),
         )
         if why is None:
             self._line[waiter] = _Wish(tried, key, deadline_s)
             self.stats.waiting = len(self._line)
         return why
 
-    def takes(self, *, at_once: bool) -> bool:
+    def takes(self, now_s: float, *, at_once: bool) -> bool:
         """Whether a request that comes now gets a place, or a place in line."""
         if at_once:
-            return any(replica.in_flight < replica.room for replica in self.replicas)
+            free = any(replica.in_flight < replica.room for replica in self.replicas)
+            return free and (self.rate is None or self._in_turn(now_s))
         return self._room(()) > 0
 
     def quit(self, waiter: Waiter) -> None:
@@ -143,7 +148,9 @@ class Pool:
         if self.replicas and all(replica.health.state == "Out" for replica in self.replicas):
             back_s = min(replica.health.until_s for replica in self.replicas)
             return max(1, min(int(health.RETRY_AFTER_MAX_S), round(back_s - now_s)))
-        return waiting.retry_after_s(ahead=len(self._line), room=self._room(()), hold_s=self.hold_s)
+        return waiting.retry_after_s(
+            ahead=len(self._line), room=self._room(()), hold_s=self.hold_s, rate_s=self._rate_s(now_s)
+        )
 
     # What the world does.
 
@@ -165,6 +172,11 @@ class Pool:
         while not self.external and 2 * len(out) > len(self.replicas):
             out.pop(0).health.readmit(now_s)  # the tier has shrunk: half of what is left is more than before
         self.sweep(now_s)
+
+    def limit(self, rate: Rate | None, told: Sequence[TierStats]) -> None:
+        """An API's rate, and where the tokens of its answers are counted."""
+        self.rate = rate
+        self._told = tuple(told)
 
     def sweep(self, now_s: float) -> None:
         """Let time pass: replicas that are out come back step by step."""
@@ -219,12 +231,36 @@ class Pool:
 
     def _give(self, replica: Replica, tried: Collection[Replica], now_s: float) -> None:
         replica.in_flight += 1
+        if self.rate is not None:
+            self.rate.begin()
         if not tried:
             self.budget.request(now_s)  # those who were refused earn no retries
 
+    def rate_opens_s(self, now_s: float) -> float:
+        """When the API's rate lets in one who comes now: 0.0 now, or there is none."""
+        return self._rate_s(now_s)
+
+    def _in_turn(self, now_s: float) -> bool:
+        """Whether the rate lets in one who comes now: nobody may be before it."""
+        if self._line:
+            self._admit(now_s)
+        return not self._line and not self._rate_s(now_s)
+
+    def _rate_s(self, now_s: float, *, first: bool = False) -> float:
+        """When the rate lets in one who comes now, or the first in line: 0.0 now."""
+        rate = self.rate
+        if rate is None:
+            return 0.0
+        rate.told(
+            tokens=sum(stats.tokens_in + stats.tokens_out for stats in self._told),
+            answers=sum(stats.answered for stats in self._told),
+        )
+        ahead = 0 if first else len(self._line)
+        return rate.wait_s(now_s, ahead=ahead, under_way=sum(one.in_flight for one in self.replicas))
+
     def _admit(self, now_s: float) -> None:
         """Free places to those in line, in their order."""
-        while (found := self._next()) is not None:
+        while not self._rate_s(now_s, first=True) and (found := self._next()) is not None:
             waiter, wish, replica = found
             self.quit(waiter)
             if now_s + self.hold_s > wish.deadline_s:

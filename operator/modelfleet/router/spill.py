@@ -21,7 +21,7 @@ def moved(
         return False
     # To wait elsewhere is no better than to wait here, and would take places in line from those who belong there.
     at_once = not why or cause == overflow.SATURATED
-    places = [place for place, one in enumerate(tries.rest()) if one.pool.takes(at_once=at_once)]
+    places = [place for place, one in enumerate(tries.rest()) if one.pool.takes(now_s, at_once=at_once)]
     if not places or not (journey.overflow or share.take(now_s)):
         return False
     step.stats.overflowed[cause] += 1

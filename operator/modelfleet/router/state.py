@@ -27,6 +27,7 @@ from modelfleet.api.route_table import (
 )
 from modelfleet.route.endpoints import Address, addresses
 from modelfleet.route.overflow import Share
+from modelfleet.route.rate import Rate
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics, TierStats
@@ -187,10 +188,26 @@ class State:
                 prefix_characters=tier.prefix_characters,
                 now_s=now_s,
             )
+            pool.limit(*self._rate(pool, tier.external, lines, now_s))
         for pool in left:
             pool.update((), concurrency=None, per_replica=0, now_s=now_s)
         for replica in gone:
             replica.close()
+
+    def _rate(
+        self, pool: Pool, external: ExternalTarget | None, lines: Mapping[str, Line], now_s: float
+    ) -> tuple[Rate | None, list[TierStats]]:
+        """Our part of what an API may be asked, and where its tokens are counted."""
+        if external is None or not (external.requests_per_minute or external.tokens_per_minute):
+            return None, []
+        rate = pool.rate or Rate()
+        rate.limit(
+            requests=external.requests_per_minute,
+            tokens=external.tokens_per_minute,
+            routers=self.rules.routers,
+            now_s=now_s,
+        )
+        return rate, [step.stats for one in lines.values() for step in one.steps if step.pool is pool]
 
     def _line(self, route: CascadeRoute, endpoints: Mapping[str, tuple[Address, ...]], draft: _Draft) -> Line:
         steps = []
