@@ -136,6 +136,7 @@ BROKEN = {
         broken("cascades.0.overflow.share_percent", "all"),
         "share_percent",
     ),
+    "no context": (broken("cascades.0.tiers.0.context_tokens", 0), "has no room"),
     "no room at a replica": (broken("cascades.0.tiers.0.concurrency", 0), "has no room"),
     "less than no prefix": (
         broken("cascades.0.tiers.0.prefix_characters", -1),

@@ -7,7 +7,7 @@ from modelfleet import names
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.route_table import DataRule, OverflowRule, RouteTable, decode, encode
 from modelfleet.desired import table
-from tests.make import cascade, external_tier, tier
+from tests.make import cascade, external_tier, tier, vllm_tier
 
 SMALL, MEDIUM, FRONTIER = tier("small"), tier("medium"), external_tier()
 TIERS = {"small": SMALL, "medium": MEDIUM, "frontier": FRONTIER}
@@ -170,6 +170,24 @@ def test_what_decides_for_a_replica(routing: dict[str, Any], want: int):
 
     assert route is not None
     assert route.tiers[0].prefix_characters == want
+
+
+CONTEXTS = {
+    "vLLM: of one request": (vllm_tier(), 8192),
+    "vLLM: the model's own": (vllm_tier(vllm={"maxModelLen": None}), None),
+    "llama.cpp: divided among the slots": (SMALL, 2048),
+    "llama.cpp: rounded up": (tier(llamaCpp={"contextLength": 1000, "slots": 3}), 512),
+    "llama.cpp: shared by the slots": (tier(llamaCpp={"args": ["--kv_unified"]}), None),
+    "llama.cpp: told per slot": (tier(llamaCpp={"args": ["--kv-unified-per-slot", "512"]}), None),
+    "llama.cpp: what is too long is cut": (tier(llamaCpp={"args": ["--context-shift"]}), None),
+    "llama.cpp: another flag": (tier(llamaCpp={"args": ["--no-kv-unified"]}), 2048),
+    "an external API": (FRONTIER, None),
+}
+
+
+@pytest.mark.parametrize(("owner", "want"), CONTEXTS.values(), ids=CONTEXTS)
+def test_context_of_a_request(owner: Any, want: int | None):
+    assert table.context_tokens(owner) == want
 
 
 QUEUE = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"name": "q", "type": "Queue", "target": 20}]}

@@ -99,3 +99,12 @@ def test_moving_on_leaves_what_was_tried_behind():
     assert (tries.step(), tries.tried) == ("big", [])
     tries.stop()
     assert tries.step() is None
+
+
+def test_a_request_skips_to_the_steps_that_are_left_for_it():
+    tries: choose.Tries[str, Pod] = choose.Tries(["small", "medium", "big"], turn=0)
+
+    assert tries.skip_to(["big"])
+    assert tries.step() == "big"
+    assert not tries.skip_to([])
+    assert tries.step() == "big"

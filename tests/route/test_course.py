@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.api.route_table import UNKNOWN_DATA, DataRule, ExternalTarget
+from modelfleet.api.route_table import UNKNOWN_DATA, CascadeRoute, DataRule, ExternalTarget
 from modelfleet.route import course
 from modelfleet.route.course import Course
 from modelfleet.route.keys import ApiKey
@@ -26,6 +28,12 @@ def _key(*, tiers: frozenset[str] | None = None, data_class: str | None = None) 
     return ApiKey("k", b"", tiers=tiers, data_class=data_class)
 
 
+def _places(
+    route: CascadeRoute, headers: Fields, body: dict[str, Any] | None = None, *, key: ApiKey | None = None
+) -> tuple[int, ...]:
+    return Course(route).places(headers, body or {}, len(orjson.dumps(body)), key)
+
+
 CHOICES: dict[str, tuple[Fields, tuple[int, ...]]] = {
     "nothing chosen: every tier": ([(b"accept", b"*/*")], (0, 1, 2)),
     "a tier: that one and no other": ([(TIER, b"medium")], (1,)),
@@ -38,7 +46,7 @@ CHOICES: dict[str, tuple[Fields, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize(("fields", "want"), CHOICES.values(), ids=CHOICES)
 def test_what_a_client_chooses(fields: Fields, want: tuple[int, ...]):
-    assert Course(CALM).places(fields) == want
+    assert _places(CALM, fields) == want
 
 
 REFUSED: dict[str, tuple[Fields, str]] = {
@@ -56,7 +64,7 @@ REFUSED: dict[str, tuple[Fields, str]] = {
 @pytest.mark.parametrize(("fields", "code"), REFUSED.values(), ids=REFUSED)
 def test_a_choice_that_cannot_be_is_explained(fields: Fields, code: str):
     with pytest.raises(Refused) as caught:
-        Course(CALM).places(fields)
+        _places(CALM, fields)
 
     assert (caught.value.refusal.status, caught.value.refusal.code) == (400, code)
 
@@ -64,7 +72,7 @@ def test_a_choice_that_cannot_be_is_explained(fields: Fields, code: str):
 @pytest.mark.parametrize("header", [TIER, FLOOR])
 def test_a_choice_is_refused_where_the_cascade_does_not_allow_it(header: bytes):
     with pytest.raises(Refused) as caught:
-        Course(PLAIN).places([(header, b"small")])
+        _places(PLAIN, [(header, b"small")])
 
     assert caught.value.refusal.code == "tier_choice_not_allowed"
     assert "spec.clientChoice" in caught.value.refusal.message
@@ -73,7 +81,7 @@ def test_a_choice_is_refused_where_the_cascade_does_not_allow_it(header: bytes):
 def test_nothing_chosen_is_everywhere_itself():
     ways = Course(PLAIN)
 
-    assert ways.places([(b"host", b"x")]) is ways.everywhere
+    assert ways.places([(b"host", b"x")], {}, 0) is ways.everywhere
 
 
 POLICY = DataRule("x-class", ("private",), ("public",), "LocalOnly")
@@ -111,7 +119,7 @@ CLASSES: dict[str, tuple[Fields, str | None, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize(("fields", "key", "want"), CLASSES.values(), ids=CLASSES)
 def test_data_stays_where_it_may_be(fields: Fields, key: str | None, want: tuple[int, ...]):
-    assert Course(GUARDED).places(fields, _key(data_class=key)) == want
+    assert _places(GUARDED, fields, key=_key(data_class=key)) == want
 
 
 KEYS: dict[str, tuple[Fields, frozenset[str] | None, tuple[int, ...] | str]] = {
@@ -128,7 +136,7 @@ KEYS: dict[str, tuple[Fields, frozenset[str] | None, tuple[int, ...] | str]] = {
 def test_a_key_opens_its_own_tiers(fields: Fields, tiers: frozenset[str] | None, want: tuple[int, ...] | str):
     found: tuple[int, ...] | str | None
     try:
-        found = Course(CALM).places(fields, _key(tiers=tiers))
+        found = _places(CALM, fields, key=_key(tiers=tiers))
     except Refused as err:
         found = err.refusal.code
 
@@ -137,26 +145,26 @@ def test_a_key_opens_its_own_tiers(fields: Fields, tiers: frozenset[str] | None,
 
 def test_a_chosen_tier_does_not_open_the_door():
     with pytest.raises(Refused) as caught:
-        Course(GUARDED).places([(CLASS, b"private"), (TIER, b"frontier")])
+        _places(GUARDED, [(CLASS, b"private"), (TIER, b"frontier")])
 
     assert (caught.value.refusal.status, caught.value.refusal.code) == (403, "data_policy")
 
 
 def test_unknown_classes_are_refused_where_the_policy_says_so():
-    asking = Course(replace(GUARDED, data=replace(POLICY, unknown="Reject")))
+    asking = replace(GUARDED, data=replace(POLICY, unknown="Reject"))
     for fields in ([], [(CLASS, b"pubic")], [(CLASS, b"private, secret-project")]):
         with pytest.raises(Refused) as caught:
-            asking.places(fields)
+            _places(asking, fields)
 
         assert (caught.value.refusal.status, caught.value.refusal.code) == (400, "unknown_data_class")
         assert caught.value.refusal.message.endswith("data: private, public.")
 
 
 def test_unknown_classes_leave_only_where_the_policy_says_so():
-    open_minded = Course(replace(GUARDED, data=replace(POLICY, unknown="Allow")))
+    open_minded = replace(GUARDED, data=replace(POLICY, unknown="Allow"))
 
-    assert open_minded.places([]) == LEAVES
-    assert open_minded.places([(CLASS, b"private, other")]) == STAYS
+    assert _places(open_minded, []) == LEAVES
+    assert _places(open_minded, [(CLASS, b"private, other")]) == STAYS
 
 
 FIELDS = st.lists(st.tuples(st.sampled_from([CLASS, TIER, b"accept"]), st.binary(max_size=12)), max_size=4)
@@ -169,12 +177,62 @@ def test_nothing_that_a_request_adds_lets_private_data_out(
 ):
     route = replace(GUARDED, data=replace(POLICY, unknown=unknown))
     try:
-        places = Course(route).places([*fields[:at], (CLASS, word), *fields[at:]], _key(data_class=key))
+        places = _places(route, [*fields[:at], (CLASS, word), *fields[at:]], key=_key(data_class=key))
     except Refused:
         return
 
     assert places
     assert all(route.tiers[place].external is None for place in places)
+
+
+SHORT = cascade(
+    tier("small", weight=1000, engine="llamaCpp", context_tokens=256),
+    tier("medium", engine="vllm", context_tokens=1024),
+    tier("frontier", external=AWAY),
+    choose_tier=True,
+)
+
+
+def _prompt(words: int, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "ab " * words}], **more}
+
+
+LENGTHS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "short: every tier": (_prompt(9), (0, 1, 2)),
+    "nearly too long: every tier": (_prompt(250), (0, 1, 2)),
+    "too long for the small one": (_prompt(300), (1, 2)),
+    "too long for all that are known": (_prompt(2000), (2,)),
+    "an answer too long for vLLM": (_prompt(9, max_tokens=1020), (0, 2)),
+    "an answer that just fits": (_prompt(9, max_tokens=1000), (0, 1, 2)),
+    "images are not counted as text": (
+        {"messages": [{"content": [{"image_url": {"url": "A" * 9000}}]}]},
+        (0, 1, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "want"), LENGTHS.values(), ids=LENGTHS)
+def test_what_is_too_long_goes_where_it_fits(body: dict[str, Any], want: tuple[int, ...]):
+    assert _places(SHORT, [], body) == want
+
+
+def test_what_fits_nowhere_is_told_in_the_words_of_openai():
+    with pytest.raises(Refused) as caught:
+        _places(replace(SHORT, tiers=SHORT.tiers[:2]), [], _prompt(2000, max_tokens=50))
+
+    found = caught.value.refusal
+    assert (found.status, found.code, found.param) == (400, "context_length_exceeded", "messages")
+    assert found.message == (
+        "This model's maximum context length is 1024 tokens. However, your messages resulted in at least 1999 "
+        "tokens and ask for 50 more. Please reduce the length of the messages."
+    )
+
+
+def test_a_chosen_tier_that_is_too_short_is_not_replaced():
+    with pytest.raises(Refused) as caught:
+        _places(SHORT, [(TIER, b"small")], _prompt(300))
+
+    assert caught.value.refusal.code == "context_length_exceeded"
 
 
 ENTRIES = {

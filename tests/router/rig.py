@@ -338,7 +338,7 @@ async def one_tier(*all_acts: Sequence[Act], **limits: Any) -> AsyncIterator[tup
     """A router over one tier with a replica per list of acts."""
     kept = {
         name: limits.pop(name)
-        for name in ("timeout_s", "concurrency", "waiting", "prefix_characters")
+        for name in ("timeout_s", "concurrency", "waiting", "prefix_characters", "context_tokens")
         if name in limits
     }
     async with engines(*all_acts) as found:

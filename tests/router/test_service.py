@@ -1,11 +1,14 @@
 """Paths, methods, bodies: what the router answers by itself."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.router.rig import GOOD, Answer, Rig, cascade, engines, one_tier, post, raw, reply, router, tier
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 BAD_BODIES: dict[str, tuple[bytes, int, str | None]] = {
     "empty": (b"", 400, None),
@@ -122,4 +125,44 @@ async def test_a_choice_that_is_not_allowed_is_refused_and_not_ignored():
         answer = await _chosen(rig, "x-modelfleet-tier: small\r\n")
 
         assert (answer.status, answer.error["code"]) == (400, "tier_choice_not_allowed")
+        assert not engine.asked
+
+
+TOO_LONG = (
+    (FIXTURES / "vllm-0.32.0" / "error-too-long.http").read_bytes().partition(b"\r\n\r\n")[2]
+)  # for 2048
+
+
+async def test_what_an_engine_finds_too_long_goes_to_a_longer_one():
+    async with engines([reply(TOO_LONG, status=400)], [reply(GOOD)], [reply(GOOD)]) as (small, short, long):
+        route = cascade(
+            tier("small", weight=1000), tier("short", context_tokens=1024), tier("long", context_tokens=4096)
+        )
+        ports = {"small-svc": [small.port], "short-svc": [short.port], "long-svc": [long.port]}
+        async with router(route, ports) as rig:
+            answer = await rig.ask(post())
+
+            assert (answer.status, answer.headers["x-modelfleet-tier"]) == (200, "long")
+            assert (len(small.asked), len(short.asked), len(long.asked)) == (1, 0, 1)
+            step = rig.state.fleet.lines["chat"].steps[0]
+            assert step.stats.attempts["TooLong"] == 1
+            assert step.pool.replicas[0].health.in_row == 0
+
+
+async def test_what_is_too_long_for_all_is_told_by_the_engine_that_held_most():
+    longer = TOO_LONG.replace(b"2048", b"4096")
+    async with engines([reply(TOO_LONG, status=400)], [reply(longer, status=400)]) as (small, big):
+        route = cascade(tier("small", weight=1000, context_tokens=2048), tier("big"))
+        async with router(route, {"small-svc": [small.port], "big-svc": [big.port]}) as rig:
+            answer = await rig.ask(post(stream=True))
+
+            assert (answer.status, answer.body) == (400, longer)
+            assert (len(small.asked), len(big.asked)) == (1, 1)
+
+
+async def test_what_surely_is_too_long_is_not_sent_at_all():
+    async with one_tier([reply(GOOD)], context_tokens=64) as (rig, (engine,)):
+        answer = await rig.ask(post(messages=[{"role": "user", "content": "word " * 100}]))
+
+        assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
         assert not engine.asked

@@ -56,6 +56,7 @@ class TierRoute:
     )
     waiting: int = 0  # requests per replica that may wait for a place in one router
     prefix_characters: int = 0  # of each message, that decide for a replica; 0: only its load does
+    context_tokens: int | None = None  # of one request, prompt and answer together; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +200,11 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
         raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
-    if (tier.concurrency is not None and tier.concurrency < 1) or min(
-        tier.waiting, tier.prefix_characters
-    ) < 0:
+    if (
+        (tier.context_tokens is not None and tier.context_tokens < 1)
+        or (tier.concurrency is not None and tier.concurrency < 1)
+        or min(tier.waiting, tier.prefix_characters) < 0
+    ):
         raise ValueError(f"tier {tier.name!r} has no room for any request, or a prefix of less than nothing")
     if tier.engine not in ENGINES or (
         rule is not None and (rule.signal not in SIGNALS or rule.threshold > 0)

@@ -30,6 +30,9 @@ from modelfleet.desired import router
 _PERMILLE = 1000
 _NO_RULES = RouterRules()
 
+# Flags of llama-server that share the context in another way, or drop the beginning of what is too long.
+_CONTEXT_FLAGS = ("-kvu", "--kv-unified", "--context-shift")
+_CONTEXT_STEP = 256
 # Beyond its slots an engine gets a few more, so that no slot is empty while the next request is on its way.  Every
 # router gives so many by itself: dividing them would leave slots empty where clients stick to one router.
 _ENGINE_QUEUE_SHARE = 4
@@ -171,6 +174,7 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         accept=None if last or step.accept is None else _accept(step.accept),
         concurrency=concurrency(tier),
         waiting=_waiting(tier),
+        context_tokens=context_tokens(tier),
         prefix_characters=routing.prefix_characters
         if routing and routing.strategy == "PrefixAffinity"
         else 0,
@@ -199,6 +203,18 @@ def _accept(rule: api.AcceptRule) -> AcceptRule:
 def concurrency(tier: ModelTier) -> int | None:
     """Requests that one router gives one replica at a time; None for an external API."""
     return None if tier.slots is None else tier.slots + max(1, tier.slots // _ENGINE_QUEUE_SHARE)
+
+
+def context_tokens(tier: ModelTier) -> int | None:
+    """Longest context of one request; None where nobody here knows it."""
+    if tier.spec.vllm is not None:
+        return tier.spec.vllm.max_model_len
+    engine = tier.spec.llama_cpp
+    if engine is None or any(arg.replace("_", "-").startswith(_CONTEXT_FLAGS) for arg in engine.args):
+        return None
+    # Divided among the slots and rounded up, as the server itself does it: 1000 among 3 are 512 for each.
+    share = -(-engine.context_length // engine.slots)
+    return -(-share // _CONTEXT_STEP) * _CONTEXT_STEP
 
 
 def _waiting(tier: ModelTier) -> int:

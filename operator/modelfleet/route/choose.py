@@ -89,6 +89,13 @@ class Tries(Generic[S, R]):
         """The steps after the present one."""
         return self.order[self._index + 1 :]
 
+    def skip_to(self, steps: Sequence[S]) -> bool:
+        """Nothing more but at these, in their order; False, and all stays as it is, when there are none."""
+        if not steps:
+            return False
+        self.order, self._index, self.tried = steps, 0, []
+        return True
+
     def move_on(self) -> None:
         """Nothing more at this step."""
         self._index += 1

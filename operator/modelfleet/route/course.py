@@ -4,10 +4,11 @@ A request that nothing restricts may use all.  Each rule takes steps away and sa
 Whatever a request goes through later (retries, fallback, escalation, overflow), it knows no other steps than these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modelfleet.api.route_table import CascadeRoute
-from modelfleet.route import data_policy, refusal
+from modelfleet.route import context, data_policy, refusal
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refused
 
@@ -15,6 +16,9 @@ TIER = b"x-modelfleet-tier"
 MIN_TIER = b"x-modelfleet-min-tier"
 _STEERING = frozenset({TIER, MIN_TIER})
 
+_ENDLESS = 1 << 62
+
+Fields = Mapping[str, Any]
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 Places = tuple[int, ...]  # of steps in their cascade, rising: the cheapest is 0
 
@@ -22,18 +26,30 @@ Places = tuple[int, ...]  # of steps in their cascade, rising: the cheapest is 0
 class Course:
     """The rules of one cascade, ready to be asked for each request."""
 
-    __slots__ = ("_data_header", "_inside", "_names", "_route", "everywhere")
+    __slots__ = (
+        "_data_header",
+        "_fits_always",
+        "_inside",
+        "_names",
+        "_route",
+        "_weighs_answers",
+        "everywhere",
+    )
 
     def __init__(self, route: CascadeRoute) -> None:
         self._route = route
         self._names = [tier.name for tier in route.tiers]
         self._inside = frozenset(place for place, tier in enumerate(route.tiers) if tier.external is None)
         self._data_header = route.data.header.encode() if route.data else b""
+        contexts = [tier.context_tokens for tier in route.tiers if tier.context_tokens is not None]
+        self._fits_always = min(contexts, default=_ENDLESS)
+        self._weighs_answers = any(tier.engine == "vllm" and tier.context_tokens for tier in route.tiers)
         self.everywhere: Places = tuple(range(len(route.tiers)))
 
-    def places(self, headers: Headers, key: ApiKey | None = None) -> Places:
-        """The steps that a request with these headers may use: `everywhere` itself where nothing restricts it.
+    def places(self, headers: Headers, fields: Fields, body_bytes: int, key: ApiKey | None = None) -> Places:
+        """The steps that a request may use: `everywhere` itself where nothing restricts it.
 
+        `fields`: what is in its body, `body_bytes`: how long that is, `key`: whose it is.
         Raises Refused when no step is left, or when the request asks for what is not allowed.
         """
         places = self.everywhere
@@ -45,6 +61,9 @@ class Course:
             places = self._chosen(places, headers)
         if self._route.data is not None:
             places = self._staying(places, headers, key)
+        answer = context.answer_tokens(fields) if self._weighs_answers else 0
+        if body_bytes // context.BYTES_PER_TOKEN_MIN + answer > self._fits_always:
+            places = self._fitting(places, fields)
         return places
 
     def _chosen(self, places: Places, headers: Headers) -> Places:
@@ -94,6 +113,16 @@ class Course:
         if not inside:
             raise Refused(refusal.DATA_STAYS)
         return inside
+
+    def _fitting(self, places: Places, fields: Fields) -> Places:
+        """The tiers whose context may hold the request."""
+        tiers = self._route.tiers
+        prompt, answer = context.prompt_tokens_min(fields), context.answer_tokens(fields)
+        found = tuple([place for place in places if context.fits(tiers[place], prompt=prompt, answer=answer)])
+        if not found:
+            longest = max(tiers[place].context_tokens or 0 for place in places)
+            raise Refused(refusal.context_too_short(longest, prompt=prompt, answer=answer))
+        return places if len(found) == len(places) else found
 
 
 def entry(places: Places, drawn: int) -> int:

@@ -33,7 +33,7 @@ _FAULTS = frozenset({
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
     "Abandoned",
 })  # fmt: skip
-_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "Unsupported", "NoSocket"})
+_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
 
 
 def judge(outcome: str, *, external: bool) -> bool | None:

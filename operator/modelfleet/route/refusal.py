@@ -187,6 +187,19 @@ def unknown_data_class(header: str, known: list[str]) -> Refusal:
     )
 
 
+def context_too_short(longest: int, *, prompt: int, answer: int) -> Refusal:
+    """400 in the words of OpenAI's API, which clients look for.  All in tokens; `prompt` and `longest` are bounds."""
+    asked = f" and ask for {answer} more" if answer else ""
+    return Refusal(
+        400,
+        f"This model's maximum context length is {longest} tokens. However, your messages resulted in at least "
+        f"{prompt} tokens{asked}. Please reduce the length of the messages.",
+        "invalid_request_error",
+        param="messages",
+        code="context_length_exceeded",
+    )
+
+
 def wrong_method(allowed: str) -> Refusal:
     return Refusal(
         405, f"This path takes {allowed} only.", "invalid_request_error", code="method_not_allowed"

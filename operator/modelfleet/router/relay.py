@@ -69,15 +69,10 @@ class Exchange:
     def _attempt(self) -> None:
         """Ask the next replica, wait for a place at one, or say that there is none left."""
         self._arrived_s = now_s = self._loop.time()
-        tries = self._tries
+        tries, fields = self._tries, self._call.fields
         while (step := tries.step()) is not None:
             found = step.pool.enter(
-                self,
-                tries.tried,
-                fields=self._call.fields,
-                turn=tries.turn,
-                now_s=now_s,
-                deadline_s=self._deadline_s,
+                self, tries.tried, fields=fields, turn=tries.turn, now_s=now_s, deadline_s=self._deadline_s
             )
             if isinstance(found, str):
                 self._pass_over(step, found)
@@ -253,10 +248,12 @@ class Exchange:
         """All of an answer that was not streamed is here."""
         if self._status <= answer.HTTP_OK_MAX:
             outcome = answer.fault(body, length_known=self._length_known)
-            if outcome is not None:
-                self._retry(outcome)
-                return
-        self._send_whole(body, answer.usage(body))
+        else:
+            outcome = spill.outgrown(self._step, self._status, body, self._tries)
+        if outcome is None:
+            self._send_whole(body, answer.usage(body))
+        else:
+            self._retry(outcome)
 
     def _send_whole(self, body: bytes, used: tuple[int, int]) -> None:
         self._open(length=len(body))

@@ -91,13 +91,13 @@ class Service:
             raise Refused(refusal.body_too_large(line.route.max_body_bytes))
         if asked.stream and request.path == call.EMBEDDINGS:
             raise Refused(refusal.NOT_STREAMED)
-        passage = self._passage(line, request)
+        passage = self._passage(line, asked, request)
         # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
         kind = JudgedExchange if passage.judges and request.path != call.EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
 
-    def _passage(self, line: Line, request: Request) -> Passage:
-        places = line.course.places(request.headers, request.key)
+    def _passage(self, line: Line, asked: call.Call, request: Request) -> Passage:
+        places = line.course.places(request.headers, asked.fields, len(request.body), request.key)
         return line.way(places, choose.entry(line.bounds, self._shell.spin()))
 
     def on_refused(self, refused: Refusal) -> None:

@@ -1,6 +1,6 @@
-"""Whether a request leaves a tier that cannot take it, and for which one, where its Cascade has an overflow rule."""
+"""Whether a request leaves a tier that cannot take it, and for which one."""
 
-from modelfleet.route import overflow
+from modelfleet.route import context, overflow
 from modelfleet.route.choose import Tries
 from modelfleet.route.journey import Journey
 from modelfleet.router.fleet import Passage, Step
@@ -10,7 +10,7 @@ from modelfleet.router.upstream import Replica
 def moved(
     tries: Tries[Step, Replica], passage: Passage, journey: Journey, *, step: Step, why: str, now_s: float
 ) -> bool:
-    """Move on to the first of the next tiers that can take the request; whether there is one and the rule allows it.
+    """Move on to the first of the next tiers that can take it; whether there is one and the overflow rule allows it.
 
     `why`: the step does not take the request, in the pool's word; empty: it does, after a wait.  A request counts
     once, at the first tier that it leaves.
@@ -29,3 +29,16 @@ def moved(
     for _ in range(places[0] + 1):
         tries.move_on()
     return True
+
+
+def outgrown(step: Step, status: int, body: bytes, tries: Tries[Step, Replica]) -> str | None:
+    """What became of the attempt, when its engine says that the request is too long and other tiers may hold it.
+
+    Of the next tiers only those are left then.  None: the engine said something else, or has the last word.
+    """
+    limit = context.refused(status, body)
+    if limit is None:
+        return None
+    limit = limit or step.route.context_tokens or 0
+    longer = [one for one in tries.rest() if context.longer(one.route, limit)]
+    return "TooLong" if tries.skip_to(longer) else None
