@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelfleet.route import patience
 from modelfleet.router import crowd
 from modelfleet.router import server as limits
 from modelfleet.router.message import add_piece
@@ -13,14 +14,17 @@ from modelfleet.router.server import Client
 from tests.router.rig import (
     GOOD,
     GOOD_STREAM,
+    SSE_HEAD,
     Peer,
     Rig,
+    chunk,
     hang,
     one_tier,
     post,
     read_answer,
     reply,
     stream,
+    token,
     until,
 )
 
@@ -240,3 +244,24 @@ async def test_many_requests_at_once_are_answered_in_order():
         sent: list[Any] = [peer.body for peer in engine.asked]
         assert [b'"n":%d' % number in body for number, body in enumerate(sent)] == [True] * 12
         writer.close()
+
+
+async def test_engine_that_every_client_gives_up_is_taken_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(patience, "BEGIN_S_MAX", 1e-9)
+    async with one_tier([hang()], [hang(SSE_HEAD, chunk(token("a")))], timeout_s=60.0) as (
+        rig,
+        (stuck, well),
+    ):
+        step = rig.state.fleet.lines["chat"].steps[0]
+        while not step.pool.stats.out:
+            _, writer = await rig.connect()
+            asked, events = len(stuck.asked), sum(step.stats.first_token.counts)
+            writer.write(post(stream=True))
+            # Who has said something has shown that it is not stuck.
+            await until(lambda: len(stuck.asked) > asked or sum(step.stats.first_token.counts) > events)  # noqa: B023
+            writer.transport.abort()
+            await until(lambda: not any(replica.in_flight for replica in step.pool.replicas))
+
+        out = [replica.port for replica in step.pool.replicas if replica.health.state == "Out"]
+        assert out == [stuck.port]
+        assert step.stats.attempts["Cancelled"] == len(well.asked)

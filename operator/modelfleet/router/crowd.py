@@ -58,7 +58,9 @@ class Crowd:
         self._arriving_bytes += count
         limit = max(ARRIVING_BYTES_MAX, 2 * body_bytes_max)
         while self._arriving_bytes > limit and len(self._arriving) > 1:
-            oldest = next(iter(self._arriving))
+            # The oldest of those that hold much: parting from the others would free nothing.
+            mean = self._arriving_bytes / len(self._arriving)
+            oldest = next(each for each, held in self._arriving.items() if held >= mean)
             self.arrived(oldest)
             oldest.expire()
 

@@ -44,7 +44,7 @@ class Exchange:
         self._call = call
         self._passage = passage
         self._loop = shell.loop
-        self._start_s = shell.loop.time()
+        self._start_s = self._attempt_s = shell.loop.time()
         self._deadline_s = self._start_s + passage.route.deadline_s
         self._order = passage.order
         self._journey = Journey(passage.judges, self._start_s, len(request.body))
@@ -58,8 +58,7 @@ class Exchange:
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
-        entry = self._order[0]
-        self._entry = entry.stats
+        self._entry = self._order[0].stats
         self._entry.started += 1
         if self._passage.share is not None:
             self._passage.share.request(self._start_s)
@@ -285,7 +284,9 @@ class Exchange:
     def client_gone(self) -> None:
         used = self._count_partly()
         if self._upstream is not None or self._waits:
-            self._drop("Cancelled")
+            said = self._waits or self._committed or self._held_bytes > 0
+            asked_s = self._loop.time() - self._attempt_s
+            self._drop(patience.leaving(asked_s, said=said, stream=self._call.stream))
         self._over(account.CANCELLED, self._status if self._committed else account.CLIENT_LEFT, used)
 
     def client_slow(self) -> None:
