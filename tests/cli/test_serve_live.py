@@ -367,3 +367,51 @@ def test_a_namespace_that_goes_away_is_not_fought(cluster: Cluster, start: Calla
     gone = ("get", "namespace", cluster.namespace, "--ignore-not-found")
     until(lambda: not cluster.kubectl(*gone), limit_s=90)
     cluster.kubectl("create", "namespace", cluster.namespace)
+
+
+def router_pod(cluster: Cluster, name: str) -> None:
+    """A pod as the router's Deployment makes it."""
+    template = cluster.get("deployment", "modelfleet-router")["spec"]["template"]
+    spec = {**template["spec"], "automountServiceAccountToken": False}
+    labels = template["metadata"]["labels"]
+    meta = {"name": name, "labels": labels}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+
+
+def probed(cluster: Cluster, name: str, *, ready: bool) -> None:
+    """What the kubelet writes."""
+    status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": "127.0.0.1"}
+    cluster.kubectl("patch", "pod", name, "--subresource=status", "-p", json.dumps({"status": status}))
+
+
+def routers(cluster: Cluster) -> int:
+    """Among how many routers the stored table divides what holds for the whole; 0 where there is no table."""
+    data = cluster.get("configmap", "modelfleet-router-table").get("data")
+    return json.loads(data["table.json"])["rules"]["routers"] if data else 0  # type: ignore[no-any-return]
+
+
+def counted(cluster: Cluster, want: int) -> bool:
+    return routers(cluster) == want
+
+
+def test_the_route_table_follows_the_routers_that_are_ready(cluster: Cluster, start: Callable[..., Operator]):
+    start()
+    cluster.apply(tier(), cascade())
+    until(lambda: "Deployment/modelfleet-router" in cluster.children())
+    assert routers(cluster) == 2, "none is ready: as many as are wanted"
+    for name in ("r-1", "r-2", "r-3"):
+        router_pod(cluster, name)
+    written = len(table_writes(cluster))
+
+    for name, ready, want in (("r-1", True, 1), ("r-2", True, 2), ("r-3", True, 3), ("r-2", False, 2)):
+        probed(cluster, name, ready=ready)
+        until(functools.partial(counted, cluster, want))
+    cluster.kubectl("delete", "pod", "r-3", "--grace-period=0", "--force")
+    until(lambda: routers(cluster) == 1)
+
+    # Once for each number: 1 (2 was there), 2, 3, 2, 1.
+    assert len(table_writes(cluster)) - written == 5
+
+
+def table_writes(cluster: Cluster) -> list[str]:
+    return [write for write in cluster.writes() if "/configmaps/modelfleet-router-table" in write]
