@@ -19,8 +19,13 @@ def test_names_are_spelled_as_in_kubernetes():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"nodePool": {}}, {"nodePools": {"a": {"pricePerHour": "-1"}}}],
-    ids=["a typo", "a negative price"],
+    [
+        {"nodePool": {}},
+        {"nodePools": {"a": {"pricePerHour": "-1"}}},
+        {"router": {"externalAddresses": {"deny": ["10.0.0.1/8"]}}},
+        {"router": {"apiKeys": {"secretRef": {}}}},
+    ],
+    ids=["a typo", "a negative price", "a network with bits of a host", "a Secret without a name"],
 )
 def test_mistakes_do_not_pass_silently(wrong: dict[str, object]):
     with pytest.raises(ValidationError):

@@ -100,6 +100,8 @@ def broken(path: str, value: Any) -> dict[str, Any]:
 
 
 BROKEN = {
+    "a network that is none": (broken("rules.external_deny", ["10.0.0.1/8"]), "host bits"),
+    "a network that is a number": (broken("rules.external_allow", [True]), "does not appear"),
     "a list": ([], "no object"),
     "nothing": (None, "no object"),
     "another format": (broken("formatVersion", 2), "formatVersion 2, this router reads 1"),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -28,6 +28,7 @@ from modelfleet.router.state import State
 PATIENCE_S = 10.0
 RULES = RouterRules()
 ROUTER = names.SHARED_ROUTER
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 # Engines.
@@ -262,7 +263,9 @@ def cascade(
 
 def config_map(table: RouteTable, *, version: str = "1") -> dict[str, Any]:
     name = names.route_table(ROUTER)
-    data = {names.ROUTE_TABLE_KEY: orjson.dumps(encode(table)).decode()}
+    # Our external tiers are on loopback, where none may be unless it is allowed.
+    rules = replace(table.rules, external_allow=table.rules.external_allow or LOOPBACK)
+    data = {names.ROUTE_TABLE_KEY: orjson.dumps(encode(replace(table, rules=rules))).decode()}
     return {name: {"metadata": {"name": name, "resourceVersion": version}, "data": data}}
 
 

@@ -5,6 +5,7 @@ import datetime as dt
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,8 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from modelfleet.api.route_table import ExternalTarget
-from modelfleet.router import upstream
+from modelfleet.api.route_table import ExternalTarget, RouterRules, RouteTable
+from modelfleet.route.outside import Outside
+from modelfleet.router import debug, upstream
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -22,6 +24,7 @@ from tests.router.rig import (
     Peer,
     cascade,
     chunk,
+    config_map,
     one_tier,
     post,
     read_answer,
@@ -151,3 +154,110 @@ async def test_pooled_connection_is_always_read():
 
         assert (await rig.ask(post())).status == 200
         assert engine.asked[0].writer is engine.asked[1].writer
+
+
+# Addresses of external tiers.
+
+
+async def test_denied_address_is_never_connected_to(caplog: pytest.LogCaptureFixture):
+    engine = Engine([reply(GOOD)])
+    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
+    # A name, so that it is its address that is denied.
+    target = ExternalTarget(f"http://localhost:{server.sockets[0].getsockname()[1]}/v1", None, None)
+    rules = RouterRules(external_allow=("203.0.113.0/24",))
+    async with router(cascade(tier("frontier", weight=1000, external=target)), {}, rules=rules) as rig:
+        answers = [await rig.ask(post()) for _ in range(2)]
+
+        step = rig.state.fleet.lines["chat"].steps[0]
+        assert [answer.status for answer in answers] == [503, 503]
+        assert step.stats.attempts["AddressDenied"] == 2
+        assert "127.0.0.1" in step.pool.replicas[0].denied
+        assert b"addressDenied" in debug.table(rig.state, now_s=0.0)
+        said = [record for record in caplog.records if "denied" in record.message]
+        assert len(said) == 1
+        assert not engine.asked
+    server.close()
+
+
+async def test_new_rules_hold_for_connections_that_are_open():
+    engine = Engine([reply(GOOD)])
+    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
+    target = ExternalTarget(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", None, None)
+    route = cascade(tier("frontier", weight=1000, external=target))
+    async with router(route, {}) as rig:
+        before = await rig.ask(post())
+        denying = RouteTable((route,), RouterRules(external_deny=("127.0.0.1/32",)))
+        rig.state.config_maps_changed(config_map(denying, version="2"), now_s=2.0)
+        after = await rig.ask(post())
+
+        assert (before.status, after.status) == (200, 503)
+        async with asyncio.timeout(5):
+            await engine.asked[0].gone.wait()
+    server.close()
+
+
+class Names:
+    """A loop whose names mean what a test says, and which only remembers where it was sent."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self._answers = list(answers)
+        self._loop = asyncio.get_running_loop()
+        self.opened: list[tuple[str, str | None]] = []
+        self.dead: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in self._answers.pop(0)]
+
+    async def create_connection(
+        self, _factory: Any, host: str, _port: int, *, ssl: Any, server_hostname: str | None
+    ) -> None:
+        self.opened.append((host, server_hostname))
+        if host in self.dead:
+            raise OSError
+
+
+class Nobody:
+    """Takes an answer and remembers how it was lost."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+
+    def upstream_head(self, status: int, headers: upstream.Headers, *, length_known: bool) -> None: ...
+    def upstream_body(self, data: bytes) -> None: ...
+    def upstream_end(self) -> None: ...
+    def upstream_lost(self, outcome: str, *, stale: bool) -> None:
+        self.lost.append(outcome)
+
+
+MEANT: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "metadata": (["169.254.169.254"], [], ["AddressDenied"]),
+    "metadata beside a public one": (["169.254.169.254", "203.0.113.7"], ["203.0.113.7"], []),
+    "one that is dead, and one that is not": (
+        ["203.0.113.9", "203.0.113.7"],
+        ["203.0.113.9", "203.0.113.7"],
+        [],
+    ),
+    "one that is dead": (["203.0.113.9"], ["203.0.113.9"], ["Refused"]),
+    "this host in an address of six": (["::ffff:127.0.0.1"], [], ["AddressDenied"]),
+    "nothing": ([], [], ["AddressDenied"]),
+}
+
+
+@pytest.mark.parametrize(("addresses", "opened", "lost"), MEANT.values(), ids=MEANT)
+async def test_the_address_that_was_judged_is_the_one_connected_to(
+    addresses: list[str], opened: list[str], lost: list[str]
+):
+    # The name means something else when it is asked again; nobody asks again.
+    loop, nobody = Names(addresses, ["169.254.169.254"]), Nobody()
+    loop.dead = {"203.0.113.9"}
+    tls = ssl.create_default_context()
+    made = upstream.Replica("api.example.com", 443, loop=loop, tls=tls, outside=Outside())  # type: ignore[arg-type]
+    connecting = made.send(nobody, b"").connecting
+    assert connecting is not None
+    await connecting
+
+    assert loop.opened == [(address, "api.example.com") for address in opened]
+    assert nobody.lost == lost

@@ -1,8 +1,9 @@
 """What an administrator tells the operator: key `settings.yaml` of its settings ConfigMap, read again on change."""
 
-from typing import Any
+from ipaddress import ip_network
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration
@@ -97,6 +98,29 @@ class AccessLogSettings(SettingsModel):
     )
 
 
+def _is_network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+Network = Annotated[str, Field(max_length=64), AfterValidator(_is_network)]
+
+
+class AddressSettings(SettingsModel):
+    """Where external tiers may be reached."""
+
+    allow: list[Network] = Field(
+        default=[],
+        description="Networks, such as 203.0.113.0/24, outside of which nothing is sent. Default: none, and all is "
+        "allowed that is not denied.",
+    )
+    deny: list[Network] = Field(
+        default=[],
+        description="Networks where nothing is sent. Loopback, link-local, metadata and multicast addresses are denied "
+        "anyway, unless allow names them.",
+    )
+
+
 class RouterSettings(SettingsModel):
     """Routers that a namespace's Cascades share."""
 
@@ -111,6 +135,9 @@ class RouterSettings(SettingsModel):
     )
     access_log: AccessLogSettings = Field(
         default=AccessLogSettings(), description="What routers tell of requests."
+    )
+    external_addresses: AddressSettings = Field(
+        default=AddressSettings(), description="Where external tiers may be reached."
     )
 
 

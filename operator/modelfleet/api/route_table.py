@@ -6,6 +6,7 @@ way raises ValueError and the router keeps its last good one.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from ipaddress import ip_network
 from typing import Any, TypeVar, get_origin
 
 FORMAT_VERSION = 1
@@ -36,6 +37,14 @@ class AcceptRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdRule:
+    """Of a tier that runs nothing: how many requests may wait for its first replica, over all routers, and how long."""
+
+    hold_s: float
+    held_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class TierRoute:
     """One step of a cascade.  Exactly one of `service` and `external` is set.
 
@@ -56,6 +65,7 @@ class TierRoute:
     )
     waiting: int = 0  # requests per replica that may wait for a place in one router
     prefix_characters: int = 0  # of each message, that decide for a replica; 0: only its load does
+    cold: ColdRule | None = None  # set while it sleeps, and until its first replica answers
     context_tokens: int | None = None  # of one request, prompt and answer together; None: not known
 
 
@@ -101,7 +111,12 @@ class RouterRules:
     """What holds for everything that one router serves: the operator's settings and what it observes."""
 
     routers: int = 1  # that are ready: limits which hold for the whole are divided by it
+    wake: tuple[str, ...] = ()  # host:port of the operators, called when a request needs a cold tier
     access_log_percent: int = 0  # of requests that get a line in the access log; 0: there is none
+    external_allow: tuple[
+        str, ...
+    ] = ()  # networks where external tiers may be; none: all that nothing denies
+    external_deny: tuple[str, ...] = ()  # networks where they may not
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,10 @@ def decode(raw: Any) -> RouteTable:
 
 
 def _rules(raw: Mapping[str, Any]) -> RouterRules:
-    rules = _checked(RouterRules(**raw))
+    lists = {name: tuple(raw.get(name, ())) for name in ("wake", "external_allow", "external_deny")}
+    rules = _checked(RouterRules(**{**raw, **lists}))
+    for network in (*rules.external_allow, *rules.external_deny):
+        ip_network(str(network))  # of a number it would make one
     if rules.routers < 1:
         raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
     if not 0 <= rules.access_log_percent <= 100:  # noqa: PLR2004 - percent
@@ -195,7 +213,10 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
     target = None if external is None else _target(external)
     accept = raw.get("accept")
     rule = None if accept is None else _checked(AcceptRule(**accept))
-    tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule}))
+    cold = None if raw.get("cold") is None else _checked(ColdRule(**raw["cold"]))
+    tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule, "cold": cold}))
+    if cold is not None and (cold.hold_s <= 0 or cold.held_max < 0):
+        raise ValueError(f"tier {tier.name!r} is cold and lets requests wait for less than nothing")
     if (tier.service is None) == (tier.external is None):
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
@@ -214,7 +235,15 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
 
 
 _Made = TypeVar(
-    "_Made", ExternalTarget, AcceptRule, OverflowRule, DataRule, TierRoute, CascadeRoute, RouterRules
+    "_Made",
+    ExternalTarget,
+    AcceptRule,
+    OverflowRule,
+    DataRule,
+    ColdRule,
+    TierRoute,
+    CascadeRoute,
+    RouterRules,
 )
 
 

@@ -91,7 +91,12 @@ def rules(settings: RouterSettings, *, ready: int, wanted: int) -> RouterRules:
 
     While none is ready the first of them must not take the whole of every limit for itself: the others follow soon.
     """
-    return RouterRules(routers=max(1, ready or wanted), access_log_percent=settings.access_log.sample_percent)
+    return RouterRules(
+        routers=max(1, ready or wanted),
+        access_log_percent=settings.access_log.sample_percent,
+        external_allow=tuple(settings.external_addresses.allow),
+        external_deny=tuple(settings.external_addresses.deny),
+    )
 
 
 def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute]:

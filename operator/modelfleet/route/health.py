@@ -31,7 +31,7 @@ UNLIMITED = 1 << 30  # requests at a time
 _FAULTS = frozenset({
     "Refused", "ConnectTimeout", "TLS", "Reset", "BadHttp", "Timeout", "Silence", "Truncated", "Oversized",
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
-    "Abandoned",
+    "Abandoned", "AddressDenied",
 })  # fmt: skip
 _NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
 

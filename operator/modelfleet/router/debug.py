@@ -93,6 +93,8 @@ def _replica(replica: Replica, now_s: float) -> dict[str, Any]:
     }
     if health.state != "In":
         seen |= {"reason": health.reason, "forSeconds": round(now_s - health.since_s, 1)}
+    if replica.denied:
+        seen["addressDenied"] = list(replica.denied)
     if health.state == "Out":
         seen["probedInSeconds"] = max(0.0, round(health.until_s - now_s, 1))
     return seen

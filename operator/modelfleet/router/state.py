@@ -26,6 +26,7 @@ from modelfleet.api.route_table import (
     decode,
 )
 from modelfleet.route.endpoints import Address, addresses
+from modelfleet.route.outside import Outside, outside
 from modelfleet.route.overflow import Share
 from modelfleet.route.rate import Rate
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
@@ -54,12 +55,14 @@ class _Target:
     host: str
     port: int
     tls: ssl.SSLContext | None
+    outside: Outside | None = None  # where an external one may be: with other rules it is another
 
 
 @dataclass(slots=True)
 class _Draft:
     """What the next fleet is made of, while making it can still fail."""
 
+    outside: Outside
     replicas: dict[_Target, Replica] = field(default_factory=dict)
     pools: dict[tuple[str, bool], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
     keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
@@ -162,7 +165,8 @@ class State:
     # The output.
 
     def _swap(self, table: RouteTable | None, endpoints: Mapping[str, tuple[Address, ...]] | None) -> None:
-        draft = _Draft()
+        rules = table.rules if table is not None else _NO_RULES
+        draft = _Draft(outside(rules.external_allow, rules.external_deny))
         routes = table.cascades if table is not None else ()
         lines = {route.model_name: self._line(route, endpoints or {}, draft) for route in routes}
         # Everything that can fail is done: from here on it is plain assignments.
@@ -248,7 +252,7 @@ class State:
         tls = self._secrets.tls(external.ca_file) if base.secure else None
         if base.secure and tls is None:
             usable = False  # its own authority is not there (yet): nothing is ever sent unverified
-        targets = [_Target(tier.model_tier, base.host, base.port, tls)] if usable else []
+        targets = [_Target(tier.model_tier, base.host, base.port, tls, draft.outside)] if usable else []
         return Step(
             route=tier,
             pool=self._pool(tier, targets, draft),
@@ -271,7 +275,7 @@ class State:
         """One object per address of a tier, kept over swaps: it counts and holds connections."""
         found = draft.replicas.get(target) or self._replicas.get(target)
         if found is None:
-            found = Replica(target.host, target.port, loop=self._loop, tls=target.tls)
+            found = Replica(target.host, target.port, loop=self._loop, tls=target.tls, outside=target.outside)
         draft.replicas[target] = found
         return found
 

@@ -5,6 +5,7 @@ A connection only finds the status, the body's bytes and the end of an answer; w
 
 import asyncio
 import logging
+import socket
 import ssl
 from typing import Protocol, cast
 
@@ -12,6 +13,7 @@ import httptools
 
 from modelfleet.route import affinity
 from modelfleet.route.health import UNLIMITED, Health
+from modelfleet.route.outside import Outside
 from modelfleet.router import sockets
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,18 @@ class Taker(Protocol):
 class Replica:
     """One address that takes requests."""
 
-    __slots__ = ("_idle", "_left", "_loop", "_tls", "health", "host", "in_flight", "port", "room", "seed")
+    __slots__ = (
+        "_idle", "_left", "_loop", "_outside", "_tls", "denied", "health", "host", "in_flight", "port", "room", "seed",
+    )  # fmt: skip
 
     def __init__(
-        self, host: str, port: int, *, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -52,6 +62,8 @@ class Replica:
         self.seed = affinity.seed(f"{host}:{port}")
         self._loop = loop
         self._tls = tls
+        self._outside = outside  # of an external one: which addresses may be connected to
+        self.denied: tuple[str, ...] = ()  # those that its name had last, if none may
         self._idle: list[Upstream] = []
         self._left = False  # the table does not name it any more
 
@@ -73,19 +85,48 @@ class Replica:
         limit_s = CONNECT_TIMEOUT_S if self._tls is None else CONNECT_TIMEOUT_TLS_S
         try:
             async with asyncio.timeout(limit_s):
-                await self._loop.create_connection(
-                    lambda: connection,
-                    self.host,
-                    self.port,
-                    ssl=self._tls,
-                    server_hostname=self.host if self._tls else None,
-                )
+                if self._outside is None:
+                    await self._open(connection, self.host)
+                else:
+                    await self._open_outside(connection, self._outside)
         except TimeoutError:
             connection.lost("ConnectTimeout")
         except ssl.SSLError:
             connection.lost("TLS")
         except (OSError, UnicodeError) as err:  # the latter: a host that is no name at all
             connection.lost(sockets.refused(err))
+
+    async def _open(self, connection: "Upstream", address: str) -> None:
+        await self._loop.create_connection(
+            lambda: connection,
+            address,
+            self.port,
+            ssl=self._tls,
+            server_hostname=self.host if self._tls else None,
+        )
+
+    async def _open_outside(self, connection: "Upstream", outside: Outside) -> None:
+        """Connect to one of the name's addresses, to that very address: a name may mean another one when asked again."""
+        found = await self._loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
+        allowed = [address for address in addresses if not outside.denies(address)]
+        if not allowed:
+            if addresses != self.denied:
+                _log.warning("external address is denied", extra={"host": self.host, "addresses": addresses})
+            self.denied = addresses
+            connection.lost("AddressDenied")
+            return
+        self.denied = ()
+        for address in allowed:
+            try:
+                await self._open(connection, address)
+            except ssl.SSLError:
+                raise  # somebody is there, and not whom we want
+            except OSError:
+                if address == allowed[-1]:
+                    raise
+            else:
+                return
 
     def keep(self, connection: "Upstream") -> None:
         """Keep a connection whose answer is complete."""
