@@ -93,7 +93,7 @@ async def test_line_of_an_answer():
             "time": "2026-11-21T22:50:22.250Z", "level": "info", "logger": "modelfleet.access", "message": "request",
             "path": "/v1/chat/completions", "model": "chat", "cascade": "c", "key": None, "stream": False,
             "result": "Answered", "status": 200, "error": None,
-            "tier": "small", "attempts": 1, "escalations": 0, "outcomes": ["Answered"], "score": None,
+            "tier": "small", "attempts": 1, "escalations": 0, "overflow": None, "outcomes": ["Answered"], "score": None,
             "accepted": True, "input_tokens": 7, "output_tokens": 2, "first_token_s": None,
             "request_bytes": len(request.partition(b"\r\n\r\n")[2]), "answer_bytes": len(answer.body),
         }  # fmt: skip

@@ -321,6 +321,16 @@ async def test_an_api_takes_what_overflows_and_its_retries_have_a_budget():
             assert (budget.requests, budget.retries) == (10, 0)
 
 
+async def test_a_tier_that_does_not_serve_a_path_is_passed_by_all_requests_for_it():
+    vectors = reply({"object": "list", "data": [], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+    async with tiers(rule("Saturated", share=1), [reply({}, status=501)], [vectors]) as (rig, _):
+        ask = post({"model": "chat", "input": "hi"}, path="/v1/embeddings")
+        answers = [await rig.ask(ask) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200] * 3
+        assert counts(rig) == {}
+
+
 async def test_weights_and_what_is_counted_at_the_entry_stay_as_they_are():
     steps = [tier("small", weight=600), tier("big", weight=400)]
     async with tiers(rule(), [BROKEN], [reply(GOOD)], steps=steps) as (rig, _):

@@ -67,6 +67,7 @@ def _way(journey: Journey, *, end_s: float) -> dict[str, Any]:
         "tier": journey.tier or None,
         "attempts": journey.attempts,
         "escalations": journey.escalations,
+        "overflow": journey.overflow or None,
         "outcomes": sorted(journey.outcomes),
         "score": None if score is None else round(score, 4),
         "accepted": not journey.below,

@@ -1,6 +1,6 @@
 """Whether a request leaves a tier that cannot take it, and for which one."""
 
-from modelfleet.route import context, overflow
+from modelfleet.route import answer, context, overflow
 from modelfleet.route.choose import Tries
 from modelfleet.route.journey import Journey
 from modelfleet.router.fleet import Passage, Step
@@ -17,6 +17,9 @@ def moved(
     """
     rule, share = passage.route.overflow, passage.share
     cause = overflow.cause(why, replicas=len(step.pool.replicas), external=step.pool.external)
+    if cause == overflow.ERROR and answer.UNSUPPORTED in journey.outcomes:
+        tries.move_on()  # nothing failed: this tier is not for such requests
+        return True
     if rule is None or share is None or cause not in rule.when:
         return False
     # To wait elsewhere is no better than to wait here, and would take places in line from those who belong there.
