@@ -1,7 +1,7 @@
 """The world of the structure loop in memory, small enough to read: it stores what is applied and counts writes."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.resync import KINDS
 from modelfleet.control.view import MemoryView, key_of
 from modelfleet.errors import ClusterError, Conflict
+from modelfleet.plan.snapshot import Quiet
 from tests.make import SETTINGS, merged
 
 
@@ -106,6 +107,9 @@ class FakeReports:
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         return self.missing
+
+    async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
+        return {}
 
 
 @dataclass

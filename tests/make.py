@@ -90,6 +90,21 @@ def tier(name: str = "small", **changes: Any) -> ModelTier:
     return ModelTier.model_validate(tier_object(name, **changes))
 
 
+IDLE = {
+    "minReplicas": 0,
+    "maxReplicas": 4,
+    "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}],
+    "idle": {"after": "30m", "holdTimeout": "5m", "maxHeld": 100},
+}
+
+
+def cold_tier(name: str = "small", **changes: Any) -> ModelTier:
+    """A llama.cpp ModelTier that sleeps."""
+    condition = {"type": "Cold", "status": "True", "reason": "Idle", "message": ""}
+    status = {"desiredReplicas": 0, "conditions": [condition]}
+    return tier(name, **merged({"scaling": IDLE, "status": status}, changes))
+
+
 def vllm_tier(name: str = "large", **changes: Any) -> ModelTier:
     """A vLLM ModelTier on the GPU pool, from the hub."""
     spec = {

@@ -72,6 +72,20 @@ def test_environment_is_what_the_operator_reads(render: Render) -> None:
     assert json.loads(watched) == ["a", "b"]
 
 
+def test_routers_find_all_operators_under_one_name(render: Render) -> None:
+    items = render()
+    container = one(items, "Deployment", "fleet-modelfleet")["spec"]["template"]["spec"]["containers"][0]
+    wake = one(items, "Service", "fleet-modelfleet-wake")["spec"]
+    (address,) = json.loads(
+        next(each["value"] for each in container["env"] if each["name"].endswith("WAKE_ADDRESSES"))
+    )
+
+    assert address == "fleet-modelfleet-wake.sys.svc:8080"
+    assert wake["clusterIP"] == "None"
+    assert wake["selector"] == one(items, "Deployment", "fleet-modelfleet")["spec"]["selector"]["matchLabels"]
+    assert 8080 in [port["containerPort"] for port in container["ports"]]
+
+
 def test_some_namespaces_get_a_role_binding_each(render: Render) -> None:
     items = render("--set=watchNamespaces={a,b}")
 

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     listen_port: int = Field(
         default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics."
     )
+    wake_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="host:port where routers call the operators when a request needs a tier that sleeps, as a JSON list. "
+        "One name may stand for all of them. Default: nobody is called, and tiers wake at the next decision.",
+    )
     workers: int = Field(default=8, ge=1, le=64, description="Objects that are reconciled at the same time.")
     resync_s: float = Field(
         default=300.0, gt=0, description="Every object is listed and looked at this often."

@@ -12,7 +12,9 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     registry = CollectorRegistry()
     Gauge("modelfleet_operator_leading", "x", registry=registry).set(1)
     Counter("modelfleet_operator_things", "x", registry=registry).inc()
-    server = ProbeServer(healthy=lambda: None, ready=lambda: "not listed yet", registry=registry)
+    server = ProbeServer(
+        healthy=lambda: None, ready=lambda: "not listed yet", registry=registry, wake=lambda *_: "NotAsleep"
+    )
     await server.start("127.0.0.1", 0)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as made:
         yield made

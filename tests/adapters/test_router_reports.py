@@ -1,7 +1,10 @@
 import httpx
 import pytest
+from prometheus_client.exposition import generate_latest
 
 from modelfleet.adapters.router_reports import RouterReports
+from modelfleet.plan.snapshot import Quiet
+from modelfleet.router.metrics import RouterMetrics
 
 
 def series(tier: str, value: str) -> str:
@@ -38,4 +41,49 @@ async def test_keys_missing(addresses: list[str], want: set[str] | None):
     reports = RouterReports(httpx.AsyncClient(transport=httpx.MockTransport(answer)))
 
     assert await reports.keys_missing(addresses) == want
+    await reports.close()
+
+
+def told(tier: str, idle: str, held: str | None = None) -> str:
+    labels = f'{{fleet_namespace="ns",model_tier="{tier}"}}'
+    lines = f"modelfleet_router_idle_seconds{labels} {idle}\n"
+    return lines if held is None else f"{lines}modelfleet_router_requests_held{labels} {held}\n"
+
+
+QUIET = {
+    "10.0.0.1": httpx.Response(200, text=told("small", "12.5", "0.0") + told("big", "1e+04", "3.0")),
+    "10.0.0.2": httpx.Response(200, text=told("small", "0.0")),
+    "10.0.0.3": httpx.Response(503, text=told("small", "99.0")),
+    "10.0.0.4": httpx.Response(200, text=told("small", "1e+-", "0.0")),
+}
+
+
+def say(request: httpx.Request) -> httpx.Response:
+    host = request.url.host
+    if host not in QUIET:
+        raise httpx.ConnectError("nobody")
+    return QUIET[host]
+
+
+async def test_quiet():
+    reports = RouterReports(httpx.AsyncClient(transport=httpx.MockTransport(say)))
+
+    got = await reports.quiet([*QUIET, "10.0.0.9"])
+
+    assert got == {
+        "10.0.0.1": {"small": Quiet(12.5, 0.0), "big": Quiet(10000.0, 3.0)},
+        "10.0.0.2": {"small": Quiet(0.0, 0.0)},
+        "10.0.0.4": {},  # a number that is none is no word
+    }
+    await reports.close()
+
+
+async def test_what_routers_write_is_what_is_read():
+    metrics = RouterMetrics("ns", lambda: 100.0)
+    metrics.pool("small").held = 2
+    text = generate_latest(metrics.registry()).decode()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=text))
+    reports = RouterReports(httpx.AsyncClient(transport=transport))
+
+    assert await reports.quiet(["10.0.0.1"]) == {"10.0.0.1": {"small": Quiet(0.0, 2.0)}}
     await reports.close()

@@ -11,6 +11,7 @@ EXTERNAL: dict[str, Any] = {"external": {"baseURL": "https://api.example.com/v1"
 SCALED: dict[str, Any] = LLAMA | {
     "scaling": {"maxReplicas": 4, "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}]}
 }
+SLEEPY: dict[str, Any] = LLAMA | {"scaling": {**SCALED["scaling"], "minReplicas": 0, "idle": {}}}
 TIERS = [
     {"name": "small", "tierRef": {"name": "smollm2"}},
     {"name": "frontier", "tierRef": {"name": "gpt"}},
@@ -68,6 +69,10 @@ ACCEPTED_TIERS = {
         changed(EXTERNAL, "external.requestsPerMinute", 600), "external.tokensPerMinute", 400000
     ),
     "a scaled tier": SCALED,
+    "a tier that sleeps": SLEEPY,
+    "a tier that sleeps, all of it": changed(
+        SLEEPY, "scaling.idle", {"after": "1h", "holdTimeout": "10m", "maxHeld": 0}
+    ),
     "GGUF file in a repository": {
         "model": {"uri": "hf://QuantFactory/SmolLM2-GGUF", "file": "sub/q4.gguf"},
         "llamaCpp": {},
@@ -264,7 +269,19 @@ REJECTED_TIERS = {
     ),
     "a served name with a space": (changed(LLAMA, "model.servedName", "a b"), "must be letters, digits and"),
     "min above max": (changed(SCALED, "scaling.minReplicas", 9), "minReplicas must not be above maxReplicas"),
-    "scaling to zero": (changed(SCALED, "scaling.minReplicas", 0), "should be greater than or equal to 1"),
+    "scaling to zero and not when": (
+        changed(SCALED, "scaling.minReplicas", 0),
+        "minReplicas 0 needs idle, which says when the last replica goes",
+    ),
+    "idle, and never at zero": (
+        changed(SCALED, "scaling.idle", {"after": "30m"}),
+        "idle is for tiers that may run nothing: set minReplicas to 0",
+    ),
+    "idle at once": (changed(SLEEPY, "scaling.idle.after", "0s"), "must be a duration above zero"),
+    "idle holds less than nothing": (
+        changed(SLEEPY, "scaling.idle.maxHeld", -1),
+        "should be greater than or equal to 0",
+    ),
     "scaling without a metric": (changed(SCALED, "scaling.metrics", []), "should have at least 1 items"),
     "an unknown metric type": (
         metric(type="CPU", target=1),

@@ -7,9 +7,11 @@ import pytest
 from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
+    ColdRule,
     DataRule,
     ExternalTarget,
     OverflowRule,
+    RouterRules,
     RouteTable,
     TierRoute,
     decode,
@@ -26,12 +28,14 @@ SMALL = TierRoute(
     external=None,
     engine="llamaCpp",
     accept=AcceptRule("MeanLogprob", -0.48),
+    cold=ColdRule(hold_s=300.0, held_max=100),
 )
 FRONTIER = replace(
     SMALL,
     name="frontier",
     weight_permille=100,
     accept=None,
+    cold=None,
     engine="external",
     service=None,
     external=ExternalTarget(
@@ -51,7 +55,7 @@ CHAT = CascadeRoute(
     overflow=OverflowRule(when=("Cold", "Error"), share_percent=20),
     data=DataRule("x-class", ("private",), ("public",), "Reject"),
 )
-TABLE = RouteTable(cascades=(CHAT,))
+TABLE = RouteTable(cascades=(CHAT,), rules=RouterRules(wake=("operators.sys.svc:8080",)))
 
 
 def raw() -> dict[str, Any]:
@@ -67,7 +71,7 @@ def test_table_from_before_there_were_rules_is_read() -> None:
     for name in ("max_escalations", "hold_tokens", "hold_s", "observe", "overflow"):
         del old["cascades"][0][name]
     for tier in old["cascades"][0]["tiers"]:
-        del tier["engine"], tier["accept"]
+        del tier["engine"], tier["accept"], tier["cold"]
     del old["cascades"][0]["tiers"][1]["external"]["requests_per_minute"]
 
     assert decode(old).cascades[0].tiers[0].accept is None
@@ -139,6 +143,11 @@ BROKEN = {
         "share_percent",
     ),
     "no context": (broken("cascades.0.tiers.0.context_tokens", 0), "has no room"),
+    "a wait of less than nothing": (broken("cascades.0.tiers.0.cold.hold_s", 0.0), "less than nothing"),
+    "fewer than none may wait": (broken("cascades.0.tiers.0.cold.held_max", -1), "less than nothing"),
+    "half a rule for a cold tier": (broken("cascades.0.tiers.0.cold", {"hold_s": 1.0}), "broken"),
+    "an operator that is a number": (broken("rules.wake", [8080]), "no addresses"),
+    "operators that are a number": (broken("rules.wake", 8080), "broken"),
     "no room at a replica": (broken("cascades.0.tiers.0.concurrency", 0), "has no room"),
     "less than no prefix": (
         broken("cascades.0.tiers.0.prefix_characters", -1),

@@ -15,7 +15,7 @@ from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.errors import ClusterError, MetricsError
 from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
-from modelfleet.plan.snapshot import Name
+from modelfleet.plan.snapshot import Name, Quiet
 
 SMALL, MEDIUM, CHAT = (
     Key("ModelTier", "ns", "small"),
@@ -91,6 +91,21 @@ class Prometheus:
 
 
 @dataclass
+class Routers:
+    """What routers say of tiers by their address; those that are not listed are silent."""
+
+    said: dict[str, dict[str, Quiet]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
+        raise AssertionError("the capacity loop has nothing to do with keys")
+
+    async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
+        self.asked = [*addresses]
+        return {address: self.said[address] for address in addresses if address in self.said}
+
+
+@dataclass
 class Told:
     events: list[tuple[str, str, str]] = field(default_factory=list)
     faulty: set[str] = field(default_factory=set)  # names of objects whose Events break us
@@ -122,6 +137,7 @@ class Fleet:
 
     store: Store = field(default_factory=Store)
     prometheus: Prometheus = field(default_factory=Prometheus)
+    routers: Routers = field(default_factory=Routers)
     told: Told = field(default_factory=Told)
     clock: Watch = field(default_factory=Watch)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -148,7 +164,7 @@ class Fleet:
         self.loop = self.restarted()
 
     def restarted(self) -> CapacityLoop:
-        world = World(self.store, self.store, self.told, self.clock, self.prometheus)
+        world = World(self.store, self.store, self.told, self.clock, self.prometheus, self.routers)
         self.registry = CollectorRegistry()
         return CapacityLoop(world, interval_s=lambda: 15.0, instruments=CapacityMetrics(self.registry))
 
@@ -158,14 +174,25 @@ class Fleet:
             {"apiVersion": names.API_VERSION, "kind": kind, "metadata": meta, "spec": spec, **more}
         )
 
-    def pod(self, name: str, label: str, value: str, *, ready: bool = True, since_s: float = 0.0) -> None:
+    def pod(
+        self,
+        name: str,
+        label: str,
+        value: str,
+        *,
+        ready: bool = True,
+        since_s: float = 0.0,
+        address: str | None = None,
+    ) -> None:
         condition = {
             "type": "Ready",
             "status": str(ready),
             "lastTransitionTime": timestamp(since_s),
         }
         meta = {"namespace": "ns", "name": name, "labels": {label: value}}
-        self.store.put({"kind": "Pod", "metadata": meta, "status": {"conditions": [condition]}})
+        self.store.put(
+            {"kind": "Pod", "metadata": meta, "status": {"conditions": [condition], "podIP": address}}
+        )
 
     def in_flight(self, small: float, *, age_s: float = 3.0, routers: int = 1) -> None:
         load = TierLoad(in_flight=small, age_s=age_s, routers=routers, first_tokens_per_s=1.0)

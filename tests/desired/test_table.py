@@ -5,9 +5,9 @@ import pytest
 
 from modelfleet import names
 from modelfleet.api.fleet_settings import RouterSettings
-from modelfleet.api.route_table import DataRule, OverflowRule, RouteTable, decode, encode
+from modelfleet.api.route_table import ColdRule, DataRule, OverflowRule, RouteTable, decode, encode
 from modelfleet.desired import table
-from tests.make import cascade, external_tier, tier, vllm_tier
+from tests.make import cascade, cold_tier, external_tier, tier, vllm_tier
 
 SMALL, MEDIUM, FRONTIER = tier("small"), tier("medium"), external_tier()
 TIERS = {"small": SMALL, "medium": MEDIUM, "frontier": FRONTIER}
@@ -205,6 +205,23 @@ def test_room_at_a_replica(owner: Any, want: tuple[int | None, int]):
 
     assert route is not None
     assert (route.tiers[0].concurrency, route.tiers[0].waiting) == want
+
+
+AWAKE = {"conditions": [{"type": "Cold", "status": "False", "reason": "Awake", "message": ""}]}
+COLDS = {
+    "it sleeps": (cold_tier(), ColdRule(hold_s=300.0, held_max=100)),
+    "it is awake": (cold_tier(status=AWAKE), None),
+    "it sleeps and is paused": (cold_tier(annotations={"modelfleet.dev/paused": "true"}), None),
+    "it may not sleep any more": (cold_tier(scaling={"minReplicas": 1, "idle": None}), None),
+}
+
+
+@pytest.mark.parametrize(("owner", "want"), COLDS.values(), ids=COLDS)
+def test_requests_may_wait_for_a_tier_that(owner: Any, want: ColdRule | None):
+    route = table.cascade_route(cascade(tiers=STEPS[:1]), {"small": owner})
+
+    assert route is not None
+    assert route.tiers[0].cold == want
 
 
 RULE = {"signal": "MeanLogprob", "threshold": "-0.48"}

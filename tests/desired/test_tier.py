@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.desired import tier as desired
 from modelfleet.errors import InvalidSpec
-from tests.make import SETTINGS, deployment_object, external_tier, tier, vllm_tier
+from tests.make import IDLE, SETTINGS, cold_tier, deployment_object, external_tier, tier, vllm_tier
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Golden = Callable[[str, Sequence[Any]], None]
@@ -83,6 +83,16 @@ REPLICAS = {
         tier(scaling=SCALING, status={"desiredReplicas": 40}),
         None,
         6,
+    ),
+    "decided on nothing, while one runs: nothing": (
+        cold_tier(),
+        deployment_object(replicas=1),
+        0,
+    ),
+    "a tier that may sleep, nothing decided: what runs stays": (
+        tier(scaling=IDLE, replicas=1),
+        deployment_object(replicas=2),
+        2,
     ),
     "resumed: the last decision": (
         tier(scaling=SCALING, status={"desiredReplicas": 4}),

@@ -6,7 +6,7 @@ import pytest
 from modelfleet.api.cascade import Cascade
 from modelfleet.diff.cascade_status import TYPES, Observed, status
 from modelfleet.diff.pods import Cause
-from tests.make import cascade, external_tier, tier
+from tests.make import cascade, cold_tier, external_tier, tier
 
 SMALL, FRONTIER = tier(status={"readyReplicas": 1}), external_tier()
 SERVING = Observed(
@@ -41,6 +41,22 @@ CASES: dict[str, tuple[Cascade, Observed, dict[str, str]]] = {
             "Stalled": "True/ModelTierNotFound",
             "TiersReady": "False/SomeTiersNotReady",
         },
+    ),
+    "a tier sleeps: its requests wait": (
+        cascade(),
+        replace(SERVING, tiers={"small": cold_tier(), "frontier": FRONTIER}),
+        {},
+    ),
+    "a tier sleeps and is paused: nobody wakes it": (
+        cascade(),
+        replace(
+            SERVING,
+            tiers={
+                "small": cold_tier(annotations={"modelfleet.dev/paused": "true"}),
+                "frontier": FRONTIER,
+            },
+        ),
+        {"TiersReady": "False/SomeTiersNotReady"},
     ),
     "a tier is suspended": (
         cascade(),

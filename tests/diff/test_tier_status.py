@@ -6,7 +6,7 @@ import pytest
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.pods import Cause
 from modelfleet.diff.tier_status import TYPES, Observed, status
-from tests.make import deployment_object, external_tier, pod_object, tier
+from tests.make import cold_tier, deployment_object, external_tier, pod_object, tier
 
 HEALTHY = Observed(
     endpoint="http://small-tier.models.svc/v1",
@@ -62,6 +62,25 @@ CASES: dict[str, tuple[ModelTier, Observed, dict[str, str]]] = {
             "ResolvedRefs": "False/NodePoolNotFound",
             "Stalled": "True/NodePoolNotFound",
             "WorkloadAvailable": "False/NodePoolNotFound",
+        },
+    ),
+    "it sleeps": (
+        cold_tier(),
+        replace(HEALTHY, deployment=deployment_object(replicas=0, ready=0), wanted_replicas=0),
+        {"Ready": "True/ScaledToZero", "WorkloadAvailable": "False/ScaledToZero"},
+    ),
+    "it falls asleep, its last pod is on its way out": (
+        cold_tier(),
+        replace(HEALTHY, deployment=deployment_object(replicas=0, ready=1), wanted_replicas=0),
+        {"Ready": "True/ScaledToZero", "WorkloadAvailable": "False/ScaledToZero"},
+    ),
+    "it wakes": (
+        cold_tier(),
+        replace(LOADING, deployment=deployment_object(replicas=1, ready=0), wanted_replicas=1),
+        {
+            "Ready": "False/ModelLoading",
+            "Reconciling": "True/ModelLoading",
+            "WorkloadAvailable": "False/ModelLoading",
         },
     ),
     "suspended": (

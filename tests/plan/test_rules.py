@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.rules import decide
-from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Target, TierSnapshot, Wish
+from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Sleep, Target, TierSnapshot, Wish
 
 NOW = 1000.0
 
@@ -47,7 +47,52 @@ def blinded(reading: Reading) -> TierSnapshot:
     return replace(CALM, targets=(busy(reading),), in_flight=reading)
 
 
+# Idle for an hour, of the half that it takes.
+QUIET = Sleep(after_s=1800.0, quiet_s=3600.0, awake_s=math.inf, wanted=False, answers=True)
+
+
+def sleepy(replicas: int = 3, **changes: object) -> TierSnapshot:
+    """A tier that may sleep and does not say otherwise; nothing is in flight."""
+    own = {name: changes.pop(name) for name in ("quiet_s", "awake_s", "wanted") if name in changes}
+    return loaded(0.0, replicas=replicas, sleep=replace(QUIET, **own), **changes)  # type: ignore[arg-type]
+
+
 CASES = {
+    "quiet for long enough: sleeps, from any size": (sleepy(), (0, "Idle")),
+    "quiet for long enough, no metrics at all: sleeps": (sleepy(source="Unset"), (0, "Idle")),
+    "quiet for long enough, Prometheus is down: sleeps": (sleepy(source="Silent"), (0, "Idle")),
+    "not quiet for long enough: shrinks to one like others": (
+        sleepy(quiet_s=1799.0, wishes=(Wish(600.0, 3),)),
+        (1, "BelowTarget"),
+    ),
+    "one replica, not quiet for long enough: stays": (sleepy(1, quiet_s=10.0), (1, "AtMinimum")),
+    "a router does not say: holds": (sleepy(1, quiet_s=None, source="Unset"), (1, "MetricsNotConfigured")),
+    "a request is held somewhere: stays": (sleepy(1, wanted=True), (1, "AtMinimum")),
+    "woken a moment ago and not used since: stays": (sleepy(1, awake_s=20.0), (1, "AtMinimum")),
+    "woken long ago and not used since: sleeps": (sleepy(1, awake_s=1800.0), (0, "Idle")),
+    "never to shrink: does not sleep": (
+        sleepy(
+            1, behavior=behavior(ScalingBehavior.model_validate({"scaleDown": {"selectPolicy": "Disabled"}}))
+        ),
+        (1, "AtMinimum"),
+    ),
+    "asleep: stays, whatever the metrics say": (loaded(99.0, replicas=0, sleep=QUIET), (0, "Idle")),
+    "asleep and blind: stays": (replace(blinded(Missing()), replicas=0, sleep=QUIET), (0, "Idle")),
+    "asleep and wanted: one replica": (sleepy(0, wanted=True), (1, "WokenUp")),
+    "asleep and wanted, no router says anything: one replica": (
+        sleepy(0, wanted=True, quiet_s=None, source="Silent"),
+        (1, "WokenUp"),
+    ),
+    "asleep, wanted and paused: left alone": (sleepy(0, wanted=True, paused="Paused"), (0, "Paused")),
+    "asleep, and may not sleep any more: one replica": (loaded(0.0, replicas=0), (1, "BelowMinimum")),
+    "may sleep, load grows: follows": (
+        replace(loaded(20.0), sleep=replace(QUIET, quiet_s=0.0)),
+        (5, "ConcurrencyAboveTarget"),
+    ),
+    "routers say quiet, Prometheus does not: follows the load": (
+        replace(loaded(12.0), sleep=QUIET),
+        (3, "WithinTolerance"),
+    ),
     "load fits: keeps three": (CALM, (3, "WithinTolerance")),
     "load grows: follows": (loaded(20.0), (5, "ConcurrencyAboveTarget")),
     "load explodes: as far as the maximum": (loaded(999.0), (6, "ConcurrencyAboveTarget")),
@@ -174,6 +219,37 @@ def test_never_below_the_floor_and_never_above_the_ceiling(snap: TierSnapshot):
 @given(snapshots(readings=BLIND))
 def test_blind_never_shrinks(snap: TierSnapshot):
     assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
+
+
+SLEEPS = st.builds(
+    Sleep,
+    after_s=st.floats(1, 1e5),
+    quiet_s=st.one_of(st.none(), st.floats(0, 1e6)),
+    awake_s=st.one_of(st.floats(0, 1e6), st.just(math.inf)),
+    wanted=st.booleans(),
+    answers=st.booleans(),
+)
+SOURCES = st.sampled_from(["Answers", "Silent", "Unset"])
+
+
+@given(snapshots(), SLEEPS, SOURCES)
+def test_only_what_all_routers_call_quiet_for_long_enough_goes_to_sleep(
+    snap: TierSnapshot, sleep: Sleep, source: str
+):
+    snap = replace(snap, replicas=max(1, snap.replicas), sleep=sleep, source=source)  # type: ignore[arg-type]
+    if decide(snap, NOW).replicas == 0:
+        assert sleep.quiet_s is not None
+        assert min(sleep.quiet_s, sleep.awake_s) >= sleep.after_s
+        assert not sleep.wanted
+
+
+@given(snapshots(), SLEEPS, SOURCES)
+def test_a_tier_that_sleeps_gets_one_replica_when_it_is_wanted_and_else_none(
+    snap: TierSnapshot, sleep: Sleep, source: str
+):
+    snap = replace(snap, replicas=0, sleep=sleep, source=source)  # type: ignore[arg-type]
+
+    assert decide(snap, NOW).replicas == int(sleep.wanted)
 
 
 @given(snapshots(), st.integers(0, 2))

@@ -28,6 +28,12 @@ def test_pass_on_goes_to_the_next_and_then_around():
     assert pass_on(weights, order="abc", to={"a", "c"}) == {"a": 100, "b": 0, "c": 900}
 
 
+def test_pass_on_leaves_those_who_keep_theirs():
+    weights = {"a": 100, "b": 200, "c": 700}
+
+    assert pass_on(weights, order="abc", to={"c"}, keep={"b"}) == {"a": 0, "b": 200, "c": 800}
+
+
 def test_move_takes_no_more_than_the_limit_from_anybody():
     moved = move(
         {"a": 0, "b": 600, "c": 400},

@@ -52,7 +52,42 @@ FULL: dict[str, object] = {"in_flight": in_flight(11.0)}  # 8 slots and 1.5 wait
 BUSY: dict[str, object] = {"in_flight": in_flight(8.0)}  # nothing waits, no room either
 BLIND: dict[str, object] = {"in_flight": Missing()}
 
+COLD: dict[str, object] = {"ready": 0, "ready_for_s": 0.0, "cold": True}
+HELD: dict[str, object] = {**COLD, "in_flight": in_flight(50.0)}  # they wait for its first replica
+
 CASES = {
+    "cold: keeps its entries, one of them wakes it": (cascade(small=COLD), (1000, 0, 0), "Unchanged"),
+    "cold, many wait: keeps its entries": (cascade(small=HELD), (1000, 0, 0), "Unchanged"),
+    "cold, and alone in being able to answer: keeps its entries": (
+        cascade(small=COLD, medium=DEAD, frontier=DEAD),
+        (1000, 0, 0),
+        "Unchanged",
+    ),
+    "first decision while small sleeps: the initial weights": (
+        cascade(weights=None, small=COLD),
+        (1000, 0, 0),
+        "Initial",
+    ),
+    "small dies beside a cold tier: to the next one that answers": (
+        cascade(weights=(800, 200, 0), small=DEAD, medium=COLD),
+        (0, 200, 800),
+        "TierNotReady",
+    ),
+    "small dies and only a cold tier is left: to that one": (
+        cascade(small=DEAD, medium=COLD, frontier=DEAD),
+        (0, 1000, 0),
+        "TierNotReady",
+    ),
+    "small is full beside a cold tier: not there": (
+        cascade(small=FULL, medium=COLD),
+        (900, 0, 100),
+        "Saturated",
+    ),
+    "small went to sleep after it was dead: back to it": (
+        cascade(weights=(0, 1000, 0), out=frozenset({"small"}), small=COLD),
+        (1000, 0, 0),
+        "TierReady",
+    ),
     "calm: nothing changes": (CALM, (1000, 0, 0), "Unchanged"),
     "first decision: the initial weights": (cascade(weights=None), (1000, 0, 0), "Initial"),
     "first decision while small starts: around it": (

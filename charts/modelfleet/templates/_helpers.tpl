@@ -20,6 +20,10 @@
 {{- printf "%s-settings" (include "modelfleet.fullname" . | trunc 54 | trimSuffix "-") -}}
 {{- end -}}
 
+{{- define "modelfleet.wakeName" -}}
+{{- printf "%s-wake" (include "modelfleet.fullname" . | trunc 58 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* Only what identifies the operator's pods: a selector is immutable. */}}
 {{- define "modelfleet.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "modelfleet.name" . }}

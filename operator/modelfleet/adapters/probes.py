@@ -1,22 +1,36 @@
-"""/healthz, /readyz and /metrics of the operator over HTTP."""
+"""/healthz, /readyz, /metrics and /wake of the operator over HTTP."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, disable_created_metrics, generate_latest
+
+from modelfleet.adapters.wake_calls import WakeCalls
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Verdict = Callable[[], str | None]  # why not; None when all is well
 
 
 class ProbeServer:
-    """Answers until closed.  A verdict that is not None makes the probe fail and is its body."""
+    """Answers until closed.  A verdict that is not None makes the probe fail and is its body.
 
-    def __init__(self, *, healthy: Verdict, ready: Verdict, registry: CollectorRegistry) -> None:
+    `wake(namespace, model_tier)` is told of a tier that somebody wants awake.
+    """
+
+    def __init__(
+        self,
+        *,
+        healthy: Verdict,
+        ready: Verdict,
+        registry: CollectorRegistry,
+        wake: Callable[[str, str], str],
+    ) -> None:
         app = web.Application()
         app.router.add_get("/healthz", _probe(healthy))
         app.router.add_get("/readyz", _probe(ready))
         app.router.add_get("/metrics", _metrics(registry))
+        app.router.add_post("/wake", WakeCalls(wake, time.monotonic).answer)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self, host: str, port: int) -> None:

@@ -1,17 +1,28 @@
-"""Asks routers which API keys they miss: only they see the Secrets, and the operator never does."""
+"""Asks routers what only they know: which API keys they miss, and how long a tier has had no request.
+
+They are asked themselves, and not a metrics store: a cluster may have none, and what it has is a scrape old.
+"""
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import httpx
 
 from modelfleet import names
+from modelfleet.plan.snapshot import Quiet
 
 HTTP_OK = 200
 TIMEOUT_S = 2.0
+_NUMBER = r"([0-9.e+-]{1,32})"
 _MISSING = re.compile(
     r'^modelfleet_router_external_key_missing\{[^}]*model_tier="([^"]+)"[^}]*\} 1(\.0)?$', re.MULTILINE
+)
+_IDLE = re.compile(
+    rf'^modelfleet_router_idle_seconds\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
+)
+_HELD = re.compile(
+    rf'^modelfleet_router_requests_held\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
 )
 
 
@@ -23,20 +34,45 @@ class RouterReports:
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         """ModelTiers whose key a router at one of these IP addresses misses; None when no router answers."""
-        answers = await asyncio.gather(*map(self._missing, addresses))
-        known = [answer for answer in answers if answer is not None]
+        answers = await asyncio.gather(*map(self._metrics, addresses))
+        known = [_missing(text) for text in answers if text is not None]
         return frozenset().union(*known) if known else None
+
+    async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
+        """By address and ModelTier; a router that does not answer is absent."""
+        answers = await asyncio.gather(*map(self._metrics, addresses))
+        found = zip(addresses, answers, strict=True)
+        return {address: _quiet(text) for address, text in found if text is not None}
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _missing(self, address: str) -> frozenset[str] | None:
+    async def _metrics(self, address: str) -> str | None:
         host = f"[{address}]" if ":" in address else address
         try:
             answer = await self._client.get(f"http://{host}:{names.ROUTER_METRICS_PORT}/metrics")
         except httpx.HTTPError:
             return None
-        if answer.status_code != HTTP_OK:
-            return None
-        return frozenset(found[0] for found in _MISSING.findall(answer.text))
+        return answer.text if answer.status_code == HTTP_OK else None
+
+
+def _missing(text: str) -> frozenset[str]:
+    return frozenset(found[0] for found in _MISSING.findall(text))
+
+
+def _quiet(text: str) -> dict[str, Quiet]:
+    held = _numbers(_HELD, text)
+    return {
+        tier: Quiet(for_s=idle_s, held=held.get(tier, 0.0)) for tier, idle_s in _numbers(_IDLE, text).items()
+    }
+
+
+def _numbers(series: re.Pattern[str], text: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for tier, value in series.findall(text):
+        try:
+            found[tier] = float(value)
+        except ValueError:
+            continue
+    return found

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from modelfleet import names
 from modelfleet.api.cel import Rule
 from modelfleet.api.meta import (
     ApiModel,
@@ -211,7 +212,7 @@ class LastScale(ApiModel):
 
 
 class ModelTierStatus(ApiModel):
-    """What is.  desiredReplicas, lastScale and ScalingActive belong to the capacity loop, the rest to the structure loop."""
+    """What is.  desiredReplicas, lastScale, ScalingActive and Cold belong to the capacity loop, the rest to the structure loop."""
 
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
@@ -234,7 +235,7 @@ class ModelTierStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, ScalingActive.",
+        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, ScalingActive, Cold.",
         json_schema_extra=list_map("type"),
     )
 
@@ -259,6 +260,18 @@ class ModelTier(ApiModel):
         if self.spec.external is not None:
             return "external"
         return "vllm" if self.spec.vllm is not None else "llamaCpp"
+
+    @property
+    def cold(self) -> bool:
+        """Nothing runs because there were no requests, or the first replica is on its way: requests may wait for it.
+
+        Nobody wakes a tier that is paused.
+        """
+        scaling = self.spec.scaling
+        may_sleep = scaling is not None and scaling.idle is not None and not self.spec.suspend
+        if not may_sleep or self.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true":
+            return False
+        return any(each.type == "Cold" and each.status == "True" for each in self.status.conditions)
 
     @property
     def slots(self) -> int | None:

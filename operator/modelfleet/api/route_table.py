@@ -156,6 +156,8 @@ def _rules(raw: Mapping[str, Any]) -> RouterRules:
     rules = _checked(RouterRules(**{**raw, **lists}))
     for network in (*rules.external_allow, *rules.external_deny):
         ip_network(str(network))  # of a number it would make one
+    if not all(isinstance(each, str) and each for each in rules.wake):
+        raise ValueError(f"route table has operators that are no addresses: {rules.wake}")
     if rules.routers < 1:
         raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
     if not 0 <= rules.access_log_percent <= 100:  # noqa: PLR2004 - percent

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from modelfleet.api.cel import Rule
-from modelfleet.api.meta import ApiModel, DnsLabel, cel_duration, list_map
+from modelfleet.api.meta import ApiModel, DnsLabel, Duration, cel_duration, list_map
 from modelfleet.api.scalars import IntOrString
 
 
@@ -88,6 +88,25 @@ class ScalingBehavior(ApiModel):
     scale_down: ScalingRules = Field(default=ScalingRules(), description="Rules for taking replicas away.")
 
 
+class Idle(ApiModel):
+    """Run nothing while there are no requests."""
+
+    after: Duration = Field(
+        default="30m",
+        description="How long no router may have had a request for the tier before its last replica goes.",
+    )
+    hold_timeout: Duration = Field(
+        default="5m",
+        description="How long a request may wait for the first replica. A shorter limits.deadline of its Cascade wins.",
+    )
+    max_held: int = Field(
+        default=100,
+        ge=0,
+        le=10000,
+        description="How many requests may wait for the first replica, over all routers. Each may hold its part, and at least one.",
+    )
+
+
 class Scaling(ApiModel):
     """Let the operator choose the number of replicas."""
 
@@ -97,10 +116,23 @@ class Scaling(ApiModel):
             "minReplicas must not be above maxReplicas",
             at=".minReplicas",
         ),
+        Rule(
+            "self.minReplicas > 0 || has(self.idle)",
+            "minReplicas 0 needs idle, which says when the last replica goes: add idle: {} or set minReplicas to 1",
+            at=".minReplicas",
+        ),
+        Rule(
+            "self.minReplicas == 0 || !has(self.idle)",
+            "idle is for tiers that may run nothing: set minReplicas to 0, or remove idle",
+            at=".idle",
+        ),
     )
 
     min_replicas: int = Field(
-        default=1, ge=1, le=10000, description="Replicas never go below this, however idle the tier is."
+        default=1,
+        ge=0,
+        le=10000,
+        description="Replicas never go below this, however little there is to do. 0 is allowed with idle only.",
     )
     max_replicas: int = Field(
         ge=1, le=10000, description="Replicas never go above this, however busy the tier is."
@@ -113,4 +145,9 @@ class Scaling(ApiModel):
     )
     behavior: ScalingBehavior = Field(
         default=ScalingBehavior(), description="How fast replicas may change, as in HPA v2."
+    )
+    idle: Idle | None = Field(
+        default=None,
+        description="Run nothing while there are no requests; the next one is held until a replica answers. "
+        "Needs minReplicas: 0.",
     )

@@ -36,6 +36,7 @@ from modelfleet.control.settings_watch import SettingsWatch
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.control.view import MemoryView
 from modelfleet.errors import ClusterError
+from modelfleet.plan.snapshot import Name
 from modelfleet.settings import Settings
 
 METRICS_S = 1.0
@@ -110,6 +111,7 @@ class Operator:
             clock=clock,
             settings=FleetSettingsCell(),
             resync_s=self.settings.resync_s,
+            wake=self.settings.wake_addresses,
             touched=self._touched,
         )
         self.queue = WorkQueue(
@@ -120,7 +122,12 @@ class Operator:
             lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query
         )
         world = World(
-            view=self.ctx.view, cluster=cluster, events=self.ctx.events, clock=clock, metrics=self.prometheus
+            view=self.ctx.view,
+            cluster=cluster,
+            events=self.ctx.events,
+            clock=clock,
+            metrics=self.prometheus,
+            routers=reports,
         )
         self.capacity = CapacityLoop(
             world,
@@ -131,7 +138,12 @@ class Operator:
         where = Key("ConfigMap", self.settings.namespace, self.settings.settings_config_map)
         self.settings_watch = SettingsWatch(self.ctx, where, self._settings_changed)
         health = Health(self.ctx, self.queue, self.resync.synced.is_set)
-        self._probes = ProbeServer(healthy=health.unhealthy, ready=health.not_ready, registry=REGISTRY)
+        self._probes = ProbeServer(
+            healthy=health.unhealthy,
+            ready=health.not_ready,
+            registry=REGISTRY,
+            wake=lambda namespace, tier: self.capacity.wake(Name(namespace, tier)),
+        )
 
     async def _run(self, for_lease: KubeCluster) -> int:
         leadership = Leadership(

@@ -2,13 +2,14 @@
 
 One loop for the whole fleet on its own timer.  It writes no child: the structure loop applies what it decides.  A
 change of readiness does not wait for the timer: `kick()` has the weights decided again at once, on the numbers
-at hand.
+at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has that tier decided at once.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -17,10 +18,11 @@ from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control import capacity_status
+from modelfleet.control.capacity_idle import Heard, Listener
 from modelfleet.control.capacity_memory import Memory, Store, weights_spec
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_observe import Observed, snapshot
-from modelfleet.control.ports import Clock, Cluster, Events, Key, View
+from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import ClusterError, MetricsError
 from modelfleet.plan.facts import facts
 from modelfleet.plan.fleet import Plan, plan
@@ -36,6 +38,9 @@ _WRITES_AT_ONCE = 8
 _GAP_S_MIN, _GAP_S_MAX = 0.1, 1.0
 _GAP_PER_PASS = 4.0
 _BLIND = frozenset({"MetricsStale", "MetricsPartlyStale"})
+
+
+Call = Literal["Accepted", "NotAsleep", "NotLeader"]
 
 
 class Metrics(Protocol):
@@ -58,6 +63,7 @@ class World:
     events: Events
     clock: Clock
     metrics: Metrics
+    routers: Reports
 
 
 class CapacityLoop:
@@ -74,6 +80,10 @@ class CapacityLoop:
         self._load = NOTHING
         self._load_taken_s = 0.0
         self._source: Source = "Silent"  # until the first look
+        self._heard = Heard()
+        self._asleep: set[Name] = set()  # tiers that a call can wake
+        self._called = asyncio.Event()  # for one of them
+        self._running = False
         self._kicked = asyncio.Event()
         self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
 
@@ -81,17 +91,41 @@ class CapacityLoop:
         """Readiness or a spec changed: decide the weights again now.  Call from the event loop's thread."""
         self._kicked.set()
 
+    def wake(self, name: Name) -> Call:
+        """A router has a request for a tier that sleeps.  Call from the event loop's thread.
+
+        Whoever calls, it means no more than one replica of a tier that a Cascade names and that runs none: for any
+        other it changes nothing.
+        """
+        outcome: Call = "Accepted"
+        if not self._running:
+            outcome = "NotLeader"
+        elif name not in self._asleep:
+            outcome = "NotAsleep"
+        elif name not in self._heard.woken:
+            self._heard = replace(self._heard, woken=self._heard.woken | {name})
+            self._called.set()
+        if outcome == "Accepted":
+            self.kick()
+        self._instruments.wake_calls.labels(outcome).inc()
+        return outcome
+
     async def run(self) -> None:
         """Decide until cancelled.  Survives every error: a fleet without this loop neither grows nor sheds."""
         timer = asyncio.get_running_loop()
-        while True:
-            due_s = timer.time() + self._interval_s()
-            await self._survive(self.tick)
-            await self._answer_kicks_until(asyncio.sleep(due_s - timer.time()))
+        self._running = True
+        try:
+            while True:
+                due_s = timer.time() + self._interval_s()
+                await self._survive(self.tick)
+                await self._answer_kicks_until(asyncio.sleep(due_s - timer.time()))
+        finally:
+            self._running = False
 
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
         await self._answer_kicks_until(self._look())
+        await self._answer_kicks_until(self._hear())
         await self._pass(scale=True)
         self._instruments.last_tick.set(self._world.clock.now_s())
 
@@ -123,7 +157,9 @@ class CapacityLoop:
         except Exception:  # noqa: BLE001  a bug in one pass must not end all passes
             _LOG.exception("capacity pass failed")
         gap_s = _GAP_PER_PASS * (timer.time() - began_s)
-        await asyncio.sleep(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX)):
+                await self._called.wait()  # somebody's request waits: all others' kicks can
 
     async def _look(self) -> None:
         """Ask for the load.  A look that fails leaves the planner without numbers, so it holds."""
@@ -140,11 +176,19 @@ class CapacityLoop:
         self._source = "Answers"
         self._load_taken_s = self._world.clock.now_s()
 
+    async def _hear(self) -> None:
+        """Ask the routers of tiers that may sleep how long they had nothing to do."""
+        listener = Listener(self._world.view, self._store.cascades())
+        asked = listener.addresses(self._store.tiers())
+        reported = await self._world.routers.quiet(asked) if asked else {}
+        self._heard = Heard(reported, at_s=self._world.clock.now_s(), woken=self._heard.woken)
+
     def _percentiles(self) -> set[int]:
         scaled = (tier.spec.scaling for tier in self._store.tiers().values())
         return {m.percentile for scaling in scaled if scaling for m in scaling.metrics if m.type == "TTFT"}
 
     async def _pass(self, *, scale: bool) -> None:
+        self._called.clear()
         seen = Observed(
             now_s=self._world.clock.now_s(),
             tiers=self._store.tiers(),
@@ -152,7 +196,9 @@ class CapacityLoop:
             load=self._load,
             load_taken_s=self._load_taken_s,
             source=self._source,
+            heard=self._heard,
         )
+        self._asleep &= set(seen.tiers)
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
             tiers=seen.tiers.keys(),
@@ -168,7 +214,7 @@ class CapacityLoop:
         await self._each(
             self._scale(name, tier, fleet, decided)
             for name, tier in seen.tiers.items()
-            if scale or name not in known
+            if scale or name not in known or name in seen.heard.woken
         )
         for name, load in seen.load.tiers.items():
             if name in seen.tiers and load.age_s is not None:
@@ -193,10 +239,12 @@ class CapacityLoop:
             facts=told,
             now_s=fleet.now_s,
             first_blind_tick=blind and self._memory.tiers[name].blind_ticks == 0,
+            answers=snap is not None and snap.sleep is not None and snap.sleep.answers,
         )
         if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
             return
         self._remember_tier(name, snap, verdict, fleet.now_s)
+        self._remember_sleep(name, snap, verdict)
         self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
         self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
         by = verdict.replicas - before
@@ -217,6 +265,16 @@ class CapacityLoop:
         change = Change(now_s, verdict.replicas - snap.replicas)
         past.changes = remember_change(past.changes, change, memory_s=memory_s)
         past.blind_ticks = past.blind_ticks + 1 if verdict.reason in _BLIND else 0
+
+    def _remember_sleep(self, name: Name, snap: TierSnapshot, verdict: Verdict) -> None:
+        if (
+            snap.sleep is not None and snap.sleep.wanted
+        ):  # else a call that came since is still to be answered
+            self._heard = replace(self._heard, woken=self._heard.woken - {name})
+        if snap.sleep is not None and verdict.replicas == 0 and snap.routed:
+            self._asleep.add(name)
+        else:
+            self._asleep.discard(name)
 
     async def _weigh(
         self, name: Name, cascade: Cascade, fleet: FleetSnapshot, decided: Plan, seen: Observed

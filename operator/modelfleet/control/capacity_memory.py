@@ -22,6 +22,9 @@ class TierMemory:
     wishes: tuple[Wish, ...]
     changes: tuple[Change, ...] = ()
     blind_ticks: int = 0  # in a row
+    asked_s: float = (
+        0.0  # last time that a router is known to have had a request; that router may be gone since
+    )
 
 
 @dataclass(slots=True)

@@ -36,6 +36,12 @@ class CapacityMetrics:
             ("fleet_namespace", "cascade", "reason"),
             registry=registry,
         )
+        self.wake_calls = Counter(
+            f"{prefix}wake_calls",
+            "Calls of routers for a tier that sleeps, by what came of them.",
+            ("outcome",),
+            registry=registry,
+        )
         self.metrics_age = Gauge(
             f"{prefix}metrics_age_seconds", "Age of a tier's oldest sample.", _TIER, registry=registry
         )

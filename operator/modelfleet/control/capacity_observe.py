@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelfleet import names
@@ -11,6 +11,7 @@ from modelfleet.api.cascade import Cascade, initial_weights
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.scaling import ScalingMetric
+from modelfleet.control.capacity_idle import Heard, Listener, routers_of
 from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
 from modelfleet.control.ports import Key, View
 from modelfleet.plan.behavior import behavior
@@ -24,6 +25,7 @@ from modelfleet.plan.snapshot import (
     Pause,
     Reading,
     Sample,
+    Sleep,
     Source,
     Step,
     Target,
@@ -33,6 +35,7 @@ from modelfleet.plan.snapshot import (
 
 STALE_AFTER_S = 60.0  # two lost scrapes at the longest interval that the queries' windows allow
 MEASURED_AFTER_S = 60.0  # the window of TTFT
+SETTLED_AFTER_S = 5.0  # from a pod's readiness until every router has its address, with room to spare
 QUEUE_TARGET = 1.0  # waiting requests per replica that call a tier saturated, unless it sets a Queue target
 _PERMILLE = 10  # per percentage point
 
@@ -47,6 +50,7 @@ class Observed:
     load: FleetLoad
     load_taken_s: float
     source: Source
+    heard: Heard = field(default_factory=Heard)
 
 
 class Pods:
@@ -91,10 +95,20 @@ def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
     """The planner's picture.  Adds to memory what it lacks about objects seen for the first time."""
     pods = Pods(view)
     readings = _Readings(seen, pods)
+    listener = Listener(view, seen.cascades, seen.heard)
     return FleetSnapshot(
         now_s=seen.now_s,
         tiers={
-            name: _tier(name, tier, seen=seen, view=view, pods=pods, readings=readings, memory=memory)
+            name: _tier(
+                name,
+                tier,
+                seen=seen,
+                view=view,
+                pods=pods,
+                readings=readings,
+                listener=listener,
+                memory=memory,
+            )
             for name, tier in seen.tiers.items()
             if tier.spec.scaling is not None and tier.spec.external is None
         },
@@ -110,14 +124,7 @@ class _Readings:
 
     def __init__(self, seen: Observed, pods: Pods) -> None:
         self._seen = seen
-        self._routers: dict[Name, set[str]] = defaultdict(set)  # tier -> routers that send to it
-        for name, cascade in seen.cascades.items():
-            accepted = _condition(cascade.status.conditions, "Accepted")
-            if accepted is not None and accepted.status == "False":
-                continue  # In no route table: its router does not know these tiers.
-            router = names.router(name.name if cascade.spec.router.dedicated else None)
-            for step in cascade.spec.tiers:
-                self._routers[Name(name.namespace, step.tier_ref.name)].add(router)
+        self._routers = routers_of(seen.cascades)
         self._pods = pods
 
     def routed(self, tier: Name) -> bool:
@@ -161,6 +168,7 @@ def _tier(
     view: View,
     pods: Pods,
     readings: _Readings,
+    listener: Listener,
     memory: Memory,
 ) -> TierSnapshot:
     scaling = tier.spec.scaling
@@ -173,18 +181,42 @@ def _tier(
         replicas=replicas,
         replicas_ready=len(ready),
         replicas_measured=sum(since <= seen.now_s - MEASURED_AFTER_S for since in ready),
-        replicas_min=scaling.min_replicas,
+        replicas_min=max(1, scaling.min_replicas),
         replicas_max=scaling.max_replicas,
         slots=tier.slots or 1,
         targets=tuple(_target(name, metric, readings) for metric in scaling.metrics),
         in_flight=readings.in_flight(name),
         behavior=behavior(scaling.behavior),
         stale_after_s=STALE_AFTER_S,
+        sleep=_sleep(name, tier, now_s=seen.now_s, ready=ready, listener=listener, past=past),
         routed=readings.routed(name),
         source=seen.source,
         paused=paused,
         wishes=past.wishes,
         changes=past.changes,
+    )
+
+
+def _sleep(
+    name: Name, tier: ModelTier, *, now_s: float, ready: Sequence[float], listener: Listener, past: TierMemory
+) -> Sleep | None:
+    idle = tier.spec.scaling.idle if tier.spec.scaling else None
+    if idle is None:
+        return None
+    last = tier.status.last_scale
+    grew = last is not None and last.to_replicas > last.from_replicas
+    quiet_s = listener.quiet_s(name)
+    if quiet_s is not None:
+        past.asked_s = max(past.asked_s, listener.heard.at_s - quiet_s)
+        quiet_s = min(quiet_s, now_s - past.asked_s)
+    awake_s = now_s - epoch_s(last.time) if last and grew else math.inf
+    return Sleep(
+        after_s=seconds(idle.after),
+        quiet_s=quiet_s,
+        awake_s=awake_s,
+        wanted=listener.wanted(name),
+        # Woken in the moment it fell asleep, its last replica may be on its way out and look ready still.
+        answers=awake_s >= SETTLED_AFTER_S and any(since <= now_s - SETTLED_AFTER_S for since in ready),
     )
 
 
@@ -241,6 +273,7 @@ def _cascade(
                 slots=tier.slots if tier else 1,
                 queue_target=_queue_target(tier),
                 in_flight=readings.in_flight(tier_name),
+                cold=tier is not None and tier.cold,
             )
         )
     interval_s = seconds(spec.weights.interval)

@@ -40,10 +40,13 @@ def tier_status(
     facts: str,
     now_s: float,
     first_blind_tick: bool = False,
+    answers: bool = False,
 ) -> Manifest:
-    """Of a ModelTier: desiredReplicas, lastScale and ScalingActive.  `verdict` is None where nothing scales;
-    `before` is what was wanted until now.  The first tick without data holds, too, but the condition waits for a
-    second one: a router that restarts is missing for one scrape.
+    """Of a ModelTier: desiredReplicas, lastScale, ScalingActive and, where it may sleep, Cold.
+
+    `verdict` is None where nothing scales; `before` is what was wanted until now; `answers`: a replica is ready, and
+    all know it.  The first tick without data holds, too, but the condition waits for a second one: a router that
+    restarts is missing for one scrape.
     """
     judged = scaling_active(tier, verdict)
     shown = next((c for c in tier.status.conditions if c.type == judged.type), None)
@@ -52,6 +55,10 @@ def tier_status(
     status: Manifest = {"conditions": [_condition(tier, judged, now_s)]}
     if verdict is None:
         return status
+    if tier.spec.scaling is not None and tier.spec.scaling.idle is not None:
+        status["conditions"].append(
+            _condition(tier, cold(tier, verdict, answers=answers and before > 0), now_s)
+        )
     status["desiredReplicas"] = verdict.replicas
     last = tier.status.last_scale
     if before != verdict.replicas:
@@ -75,11 +82,25 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
         )
     if verdict.reason == "MetricsPartlyStale":
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
+    if verdict.active and verdict.replicas == 0:
+        return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     if verdict.active:
         return Judged(
             "ScalingActive", "True", "FollowsMetrics", "The metrics of spec.scaling decide about replicas"
         )
     return Judged("ScalingActive", "False", verdict.reason, verdict.message)
+
+
+def cold(tier: ModelTier, verdict: Verdict, *, answers: bool) -> Judged:
+    """Whether requests may wait for the first replica.  It stays so until one answers, or cannot start."""
+    if verdict.replicas == 0:
+        return Judged("Cold", "True", "Idle", "Nothing runs; the next request wakes the tier")
+    had = {each.type: each for each in tier.status.conditions}
+    if answers or "Cold" not in had or had["Cold"].status != "True":
+        return Judged("Cold", "False", "Awake", "Replicas run, or are wanted whatever the requests are")
+    if "Stalled" in had and had["Stalled"].status == "True":
+        return Judged("Cold", "False", "CannotStart", "The first replica cannot start: see condition Ready")
+    return Judged("Cold", "True", "WokenUp", "The first replica is on its way, requests wait for it")
 
 
 def cascade_status(
@@ -143,6 +164,8 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
         return True
     conditions = {condition["type"]: condition for condition in have.get("conditions", [])}
     if any(conditions.get(ours["type"]) != ours for ours in wanted["conditions"]):
+        return True
+    if "Cold" in conditions and all(ours["type"] != "Cold" for ours in wanted["conditions"]):
         return True
     ours_of_tier = ("name", "weight", "startedShare", "answeredShare", "targetShare")
     rows = [{k: v for k, v in tier.items() if k in ours_of_tier} for tier in have.get("tiers", [])]

@@ -29,6 +29,7 @@ class Context:
     clock: Clock
     settings: FleetSettingsCell
     resync_s: float
+    wake: tuple[str, ...] = ()  # host:port where routers call the operators
     keys_missing: dict[Key, frozenset[str]] = field(default_factory=dict)  # by router, as last reported
     touched: Callable[[Manifest], None] = lambda _: None
 

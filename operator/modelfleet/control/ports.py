@@ -5,6 +5,7 @@ from typing import Protocol
 
 from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
+from modelfleet.plan.snapshot import Quiet
 
 __all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View"]
 
@@ -66,3 +67,6 @@ class Reports(Protocol):
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         """ModelTiers whose API key a router at one of these addresses misses; None when no router answers."""
+
+    async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
+        """By address and ModelTier, for how long there was no request; routers that do not answer are absent."""

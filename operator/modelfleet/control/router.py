@@ -1,7 +1,7 @@
 """Reconciles one router of a namespace, and the status of the Cascades that it serves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
@@ -116,11 +116,12 @@ async def _converge(world: _World, ctx: Context) -> Cause | None:
         external_tiers=tuple(tier for _, tier in sorted(world.tiers.items()) if tier.spec.external),
     )
     frozen = {item["metadata"]["name"] for item in world.items if paused(item)}
-    rules = table.rules(
+    counted = table.rules(
         ctx.settings.now.router,
         ready=len(_ready_pods(key, ctx)),
         wanted=desired.replicas(router, ctx.settings.now),
     )
+    rules = replace(counted, wake=ctx.wake)
     routes = table.table(world.cascades, world.tiers, rules=rules, frozen=frozen, stored=world.stored)
     wanted = desired.children(router, ctx.settings.now, table=table.config_map(router, routes))
     kinds = {manifest["kind"] for manifest in wanted}

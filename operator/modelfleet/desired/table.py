@@ -15,6 +15,7 @@ from modelfleet.api.policies import DataPolicy
 from modelfleet.api.route_table import (
     AcceptRule,
     CascadeRoute,
+    ColdRule,
     DataRule,
     ExternalTarget,
     OverflowRule,
@@ -183,7 +184,15 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         prefix_characters=routing.prefix_characters
         if routing and routing.strategy == "PrefixAffinity"
         else 0,
+        cold=_cold(tier),
     )
+
+
+def _cold(tier: ModelTier) -> ColdRule | None:
+    idle = tier.spec.scaling.idle if tier.spec.scaling else None
+    if idle is None or not tier.cold:
+        return None
+    return ColdRule(hold_s=seconds(idle.hold_timeout), held_max=idle.max_held)
 
 
 def _overflow(rule: api.Overflow | None) -> OverflowRule | None:

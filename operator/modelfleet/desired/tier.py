@@ -50,7 +50,8 @@ def replicas(spec: ModelTier, observed: Manifest | None) -> int:
     if scaling is None:
         return spec.spec.replicas
     running = int(observed["spec"].get("replicas", 0)) if observed else 0
-    wish = spec.status.desired_replicas or running or spec.spec.replicas
+    decided = spec.status.desired_replicas
+    wish = (running or spec.spec.replicas) if decided is None else decided
     return min(max(wish, scaling.min_replicas), scaling.max_replicas)
 
 

@@ -60,9 +60,11 @@ def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
 
 
 def tier_answers(tier: ModelTier) -> bool:
-    """Whether requests can be sent to the tier now."""
+    """Whether requests can be sent to the tier now; a cold one keeps them until its first replica answers."""
     if tier.spec.suspend:
         return False
+    if tier.cold:
+        return True
     return tier.spec.external is not None or bool(tier.status.ready_replicas)
 
 

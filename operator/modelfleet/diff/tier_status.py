@@ -57,10 +57,10 @@ def status(tier: ModelTier, seen: Observed, *, now_s: float) -> Manifest:
 
 def _findings(tier: ModelTier, seen: Observed, *, ready: int) -> list[Finding]:
     why = seen.failure
-    if why is None and seen.deployment is not None and not tier.spec.suspend:
+    if why is None and seen.deployment is not None and not (tier.spec.suspend or _asleep(tier, seen)):
         pool = tier.spec.node_pool.name if tier.spec.node_pool else None
         why = None if settled(seen.deployment) else pod_causes.cause(seen.deployment, seen.pods, pool=pool)
-    findings = [_resolved(seen, why), _available(tier, ready=ready, why=why)]
+    findings = [_resolved(seen, why), _available(tier, seen, ready=ready, why=why)]
     verdict = _ready(tier, seen, ready=ready, why=why)
     findings.append(verdict)
     if why is not None and why.stuck:
@@ -97,11 +97,19 @@ def _resolved(seen: Observed, why: Cause | None) -> Finding:
     return Finding("ResolvedRefs", "True", "Resolved", "Everything the tier refers to was found")
 
 
-def _available(tier: ModelTier, *, ready: int, why: Cause | None) -> Finding:
+def _asleep(tier: ModelTier, seen: Observed) -> bool:
+    """Whether nothing runs because there were no requests."""
+    scaling = tier.spec.scaling
+    return scaling is not None and scaling.idle is not None and seen.wanted_replicas == 0
+
+
+def _available(tier: ModelTier, seen: Observed, *, ready: int, why: Cause | None) -> Finding:
     if tier.spec.suspend:
         return Finding("WorkloadAvailable", "False", "Suspended", "spec.suspend is true: nothing runs")
     if tier.spec.external is not None:
         return Finding("WorkloadAvailable", "True", "External", "The API runs elsewhere")
+    if _asleep(tier, seen):
+        return Finding("WorkloadAvailable", "False", "ScaledToZero", "The next request starts a replica")
     if ready:
         return Finding("WorkloadAvailable", "True", "ReplicaReady", "At least one replica answers")
     reason, message = (why.reason, why.message) if why else ("NoReplicaReady", "No replica is ready yet")
@@ -115,6 +123,9 @@ def _ready(tier: ModelTier, seen: Observed, *, ready: int, why: Cause | None) ->
         return Finding("Ready", "False", "Suspended", "spec.suspend is true: nothing runs")
     if tier.spec.external is not None:
         return Finding("Ready", "True", "External", "Requests go to the external API")
+    if _asleep(tier, seen) and seen.deployment is not None:
+        text = "Nothing runs because there were no requests; the next one starts a replica"
+        return Finding("Ready", "True", "ScaledToZero", text)
     return _replicas_ready(seen, ready=ready, why=why)
 
 

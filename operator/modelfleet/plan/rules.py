@@ -33,6 +33,29 @@ def hold_when_paused(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noq
     return None
 
 
+def sleep_until_wanted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # At zero no metric tells anything: only a request that waits does.
+    if snap.sleep is None or snap.replicas > 0:
+        return None
+    if snap.sleep.wanted:
+        return Verdict(1, "WokenUp", "Requests wait for the first replica", 1)
+    return Verdict(0, "Idle", _ASLEEP, 0)
+
+
+def sleep_when_quiet(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # Whoever is woken stays for as long, so calling for a tier that nobody uses does not make it come and go.
+    sleep = snap.sleep
+    if sleep is None or sleep.wanted or sleep.quiet_s is None or snap.behavior.down.select == "Disabled":
+        return None
+    in_flight = usable(snap.in_flight, stale_after_s=snap.stale_after_s)
+    if min(sleep.quiet_s, sleep.awake_s) < sleep.after_s or in_flight:
+        return None
+    return Verdict(0, "Idle", _ASLEEP, 0)
+
+
+_ASLEEP = "No router has had a request for as long as scaling.idle.after; the next one wakes the tier"
+
+
 def keep_bounds(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     # The user's bounds need no data and know no rate limit, as in HPA v2.
     if snap.replicas < snap.replicas_min:
@@ -90,7 +113,9 @@ def follow_load(snap: TierSnapshot, now_s: float) -> Verdict | None:
 
 RULES: tuple[Rule, ...] = (
     hold_when_paused,  # first: nothing would be applied
+    sleep_until_wanted,
     keep_bounds,
+    sleep_when_quiet,  # before what needs metrics: routers say it themselves
     hold_without_source,
     hold_when_blind,  # before anything that reads a number
     rest_when_idle,

@@ -28,11 +28,16 @@ def bind(weights: Mapping[str, int], bounds: Mapping[str, tuple[int, int]]) -> d
     return bound
 
 
-def pass_on(weights: Mapping[str, int], *, order: Sequence[str], to: Collection[str]) -> dict[str, int]:
-    """The weights, with those of tiers outside `to` given to the next tier in order that is inside, or around."""
-    passed = {name: share if name in to else 0 for name, share in weights.items()}
+def pass_on(
+    weights: Mapping[str, int], *, order: Sequence[str], to: Collection[str], keep: Collection[str] = ()
+) -> dict[str, int]:
+    """The weights, with those of tiers outside `to` given to the next tier in order that is inside, or around.
+
+    Those in `keep` keep theirs and get no more.
+    """
+    passed = {name: share if name in to or name in keep else 0 for name, share in weights.items()}
     for at, name in enumerate(order):
-        if name in to or not weights[name]:
+        if name in to or name in keep or not weights[name]:
             continue
         heir = next((other for other in (*order[at + 1 :], *order[:at]) if other in to), name)
         passed[heir] += weights[name]

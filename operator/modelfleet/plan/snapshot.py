@@ -37,6 +37,14 @@ class Missing:
     """No number, and no proof that there is nothing to measure."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """What one router says of one tier: for how long it has had no request for it, and how many it holds."""
+
+    for_s: float
+    held: float
+
+
 Reading = Sample | Idle | Missing
 # Requests or seconds; what is above is an error of its source, and would overflow the arithmetic.
 _VALUE_MAX = 1e12
@@ -80,19 +88,31 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """Of a tier that may run nothing: when it may go to sleep, and who wants it awake."""
+
+    after_s: float  # without requests
+    quiet_s: float | None  # since the last request at any router; None: not all of them said
+    awake_s: float  # since it last grew
+    wanted: bool  # a router holds a request for it, or has called
+    answers: bool  # a replica is ready, and for so long that routers have its address
+
+
+@dataclass(frozen=True, slots=True)
 class TierSnapshot:
     """One ModelTier with scaling set."""
 
     replicas: int  # wanted now: the last decision, or what runs
     replicas_ready: int
     replicas_measured: int  # ready for so long that a latency of the last minute is theirs, too
-    replicas_min: int
+    replicas_min: int  # at least 1: what load may ask for; 0 is the matter of `sleep`
     replicas_max: int
     slots: int  # requests one replica works on at the same time
     targets: tuple[Target, ...]
     in_flight: Reading  # requests in the whole tier, waiting ones included
     behavior: Behavior
     stale_after_s: float
+    sleep: Sleep | None = None  # None: something runs at all times
     routed: bool = True  # some Cascade sends requests here
     source: Source = "Answers"
     paused: Pause = ""
@@ -113,6 +133,7 @@ class Step:
     slots: int | None  # per replica; None: not ours to know, never saturated
     queue_target: float  # waiting requests per replica above which the tier is saturated
     in_flight: Reading  # in the whole tier, over all Cascades
+    cold: bool = False  # it sleeps, or its first replica is on its way: entries may wait there
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Laws, whatever is measured: weights sum to 1000; a tier without a ready replica gets nothing (as long as another
 has one); weight.min and weight.max bind the ready tiers as far as the sum allows; load moves a weight by at most
-one step per interval, and only on data that is fresh and complete.
+one step per interval, and only on data that is fresh and complete.  A cold tier, which one request wakes, counts as
+ready, but gets no entries that are not its own while another tier answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ def stay_fixed(snap: CascadeSnapshot) -> WeightsVerdict | None:
 def start(snap: CascadeSnapshot) -> WeightsVerdict | None:
     if snap.weights is not None and not snap.respecified:
         return None
-    ready = frozenset(step.name for step in snap.steps if step.ready)
+    ready = frozenset(step.name for step in snap.steps if step.ready or step.cold)
     reason, message = ("Initial", "The initial weights") if snap.weights is None else _RESPECIFIED
     if not ready:
         return WeightsVerdict(_initial(snap), reason, message)
@@ -55,7 +56,7 @@ def start(snap: CascadeSnapshot) -> WeightsVerdict | None:
 
 
 def keep_when_none_ready(snap: CascadeSnapshot) -> WeightsVerdict | None:
-    if any(step.ready for step in snap.steps):
+    if any(step.ready or step.cold for step in snap.steps):
         return None
     # Weights that say nothing would be lost knowledge: the router answers 503 until a tier is ready.
     return WeightsVerdict(_last(snap), "NoTierReady", "No tier has a ready replica; weights stay", snap.out)
@@ -67,7 +68,7 @@ def leave_unready(snap: CascadeSnapshot) -> WeightsVerdict | None:
     gone = sorted(name for name, weight in _last(snap).items() if weight and name not in ready)
     if not gone:
         return None
-    weights = bind(pass_on(_last(snap), order=_order(snap), to=ready), _bounds(snap, ready))
+    weights = bind(_passed_on(_last(snap), snap, ready), _bounds(snap, ready))
     message = f"No ready replica of {', '.join(gone)}"
     return WeightsVerdict(weights, "TierNotReady", message, _names(snap) - ready)
 
@@ -154,7 +155,12 @@ def decide(snap: CascadeSnapshot) -> WeightsVerdict:
 
 
 def saturated(step: Step, snap: CascadeSnapshot) -> bool:
-    """Whether more requests wait per replica than the target; False where that cannot be known."""
+    """Whether more requests wait per replica than the target; False where that cannot be known.
+
+    What waits at a cold tier waits for its first replica, and is no reason to send less there.
+    """
+    if not step.ready:
+        return False
     in_flight = usable(step.in_flight, stale_after_s=snap.stale_after_s)
     if in_flight is None or step.slots is None:
         return False
@@ -163,7 +169,7 @@ def saturated(step: Step, snap: CascadeSnapshot) -> bool:
 
 def has_room(step: Step, snap: CascadeSnapshot) -> bool:
     """Whether slots are free; False where that cannot be known.  An external API's limits are not ours to know."""
-    if step.slots is None:
+    if step.slots is None or not step.ready:
         return step.ready > 0
     in_flight = usable(step.in_flight, stale_after_s=snap.stale_after_s)
     return in_flight is not None and in_flight <= _ROOM_BELOW * step.ready * step.slots
@@ -173,17 +179,27 @@ _RESPECIFIED = ("SpecChanged", "The weights in the spec changed")
 
 
 def _eligible(snap: CascadeSnapshot) -> frozenset[str]:
-    """Tiers that may get entries: ready, and, where they come back, ready for long enough."""
+    """Tiers that may get entries: ready, and, where they come back, ready for long enough; or cold.
+
+    A cold tier keeps its entries: they are what wakes it.
+    """
     ready = {step.name: step.ready_for_s for step in snap.steps if step.ready}
+    cold = frozenset(step.name for step in snap.steps if step.cold)
     settled = frozenset(
         name for name, ready_for_s in ready.items() if name not in snap.out or ready_for_s >= snap.hold_s
     )
-    return settled or frozenset(ready)
+    return (settled or frozenset(ready)) | cold
+
+
+def _passed_on(weights: Mapping[str, int], snap: CascadeSnapshot, ready: frozenset[str]) -> dict[str, int]:
+    """The weights with those of tiers outside `ready` given to others; to a cold one only where no other is left."""
+    warm = frozenset(step.name for step in snap.steps if step.ready) & ready
+    return pass_on(weights, order=_order(snap), to=warm or ready, keep=ready)
 
 
 def _calm(snap: CascadeSnapshot, ready: frozenset[str]) -> dict[str, int]:
     """Where weights return to while exactly `ready` is ready."""
-    return bind(pass_on(_initial(snap), order=_order(snap), to=ready), _bounds(snap, ready))
+    return bind(_passed_on(_initial(snap), snap, ready), _bounds(snap, ready))
 
 
 def _bounds(snap: CascadeSnapshot, ready: frozenset[str]) -> dict[str, tuple[int, int]]:

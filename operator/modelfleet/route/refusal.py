@@ -54,6 +54,10 @@ BUSY = Refusal(
     code="busy",
     retry_after_s=1,
 )
+COLD = Refusal(
+    503, "This model is starting, and no more requests may wait for it.", "server_error", code="cold",
+    retry_after_s=10,
+)  # fmt: skip
 DEADLINE = Refusal(
     504, "The request's deadline passed before an answer came.", "server_error", code="deadline"
 )
@@ -135,6 +139,8 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
         return RATE_LIMITED
     if outcomes & waiting.BUSY:
         return BUSY
+    if outcomes & waiting.TOLD:
+        return COLD
     if all_asked and outcomes == {"Unsupported"}:
         return UNSUPPORTED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:

@@ -7,8 +7,15 @@ its client can do something else.
 import math
 
 RETRY_AFTER_MAX_S = 30
+START_AFTER_MAX_S = 300
 RATE_LIMIT = "RateLimit"  # of ours, on an API outside the fleet
 BUSY = frozenset({"QueueFull", "TooLate", RATE_LIMIT})  # why a tier that is well does not take a request
+# Why a tier that sleeps does not take one.
+HOLD_FULL, HOLD_TIMEOUT = "HoldFull", "HoldTimeout"
+# A tier that will take requests again soon is no broken one: dearer tiers do not stand in for it.
+STAYS = BUSY | {HOLD_FULL}
+TOLD = STAYS | {HOLD_TIMEOUT}
+START_S = 10.0  # until a tier that sleeps answers, where that was never seen
 
 
 def wait_s(ahead: int, *, room: int, hold_s: float) -> float:
@@ -34,6 +41,19 @@ def barrier(
     if ahead >= waiting_max:
         return "QueueFull"
     return "TooLate" if wait_s(ahead, room=room, hold_s=hold_s) + hold_s > left_s else None
+
+
+def part(whole: int, routers: int) -> int:
+    """One router's part of a limit that holds for all of them: at least 1, except of nothing."""
+    return max(1, whole // routers) if whole else 0
+
+
+def start_left_s(*, waited_s: float, start_s: float) -> int:
+    """When a tier that has been on its way for `waited_s` will answer: whole seconds, at least 1.
+
+    `start_s`: how long that took last time; 0 where it was never seen.
+    """
+    return max(1, min(START_AFTER_MAX_S, math.ceil((start_s or START_S) - waited_s)))
 
 
 def retry_after_s(*, ahead: int, room: int, hold_s: float, rate_s: float = 0.0) -> int:

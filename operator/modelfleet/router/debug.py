@@ -64,6 +64,8 @@ def _pool(name: str, pool: Pool, now_s: float) -> dict[str, Any]:
         "external": pool.external,
         "waiting": pool.stats.waiting,
         "waitingMax": pool.waiting_max,
+        "cold": pool.cold is not None,
+        "held": pool.stats.held,
         "meanHoldSeconds": round(pool.hold_s, 3),
         "rate": _rate(pool, now_s),
         "retryBudget": {"requests": pool.budget.requests, "retries": pool.budget.retries},

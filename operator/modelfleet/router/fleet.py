@@ -35,6 +35,7 @@ class Passage:
     steps: tuple[Step, ...]  # cheapest first, at least one
     order: tuple[Step, ...]  # of its attempts: where it enters, and where it goes when that fails
     judges: bool  # one of the steps has an accept rule
+    patient: bool  # it may take long until an answer begins: a stream is kept alive meanwhile
     share: Share | None  # of the requests that may overflow; None where the cascade has no such rule
 
 
@@ -88,12 +89,16 @@ def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Sha
     """The way of a request that may use `steps` and enters at the one of index `start`."""
     judges = any(step.route.accept is not None for step in steps)
     order = choose.fallback(steps, start)
-    return Passage(route=route, steps=steps, order=order, judges=judges, share=share)
+    patient = judges or order[0].route.cold is not None
+    return Passage(route=route, steps=steps, order=order, judges=judges, patient=patient, share=share)
 
 
 def retry_after_s(steps: Sequence[Step], now_s: float) -> int | None:
     """When the first of these tiers may take a request again, in whole seconds; None where none has replicas."""
-    return min((step.pool.retry_after_s(now_s) for step in steps if step.pool.replicas), default=None)
+    return min(
+        (step.pool.retry_after_s(now_s) for step in steps if step.pool.replicas or step.pool.cold),
+        default=None,
+    )
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:

@@ -96,7 +96,9 @@ class JudgedExchange(Exchange):
 
     def _dearer(self, step: Step) -> tuple[Step, ...]:
         """The steps after this one where the request may go and that have replicas."""
-        return tuple(one for one in self._passage.steps[self._place(step) + 1 :] if one.pool.replicas)
+        return tuple(
+            one for one in self._passage.steps[self._place(step) + 1 :] if one.pool.replicas or one.pool.cold
+        )
 
     def _ask(self, replica: Replica) -> None:
         if self._journey.attempts or self._step is not self._order[0]:
@@ -318,6 +320,8 @@ class JudgedExchange(Exchange):
 
     def _arm(self, now_s: float, due_s: float = _NEVER_S) -> None:
         if not self._committed:
+            if self._waits and self._call.stream and self._step.pool.sleeps:
+                self._alive_due_s = min(self._alive_due_s, now_s + KEEP_ALIVE_S)
             due_s = min(due_s, self._alive_due_s)
             if self._trial is not None and self._trial.pending and not self._waits:
                 due_s = min(due_s, self._trial.due_s())

@@ -111,6 +111,8 @@ class PoolStats:
     labels: tuple[str, str]  # values of _POOL_LABELS
     retried: int = 0
     waiting: int = 0  # now
+    held: int = 0  # of them, for the first replica
+    holds: int = 0  # requests that have had to wait for it
     out: int = 0  # now
     busy_s: float = 0.0  # last time that a request came or left, in monotonic seconds
     ejected: Counter[str] = field(default_factory=lambda: Counter({"ConsecutiveFailures": 0}))
@@ -120,10 +122,11 @@ class RouterMetrics(Collector):
     """All numbers of one router process.  `now_s`: monotonic seconds, as the event loop counts them."""
 
     def __init__(self, namespace: str, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         self._now_s = now_s
         self._tiers: dict[tuple[str, str, str, str], TierStats] = {}
         self._pools: dict[tuple[str, str], PoolStats] = {}
+        self.wake_calls: Counter[str] = Counter({"Accepted": 0})  # to operators, by what came of them
         self.refused: Counter[str] = Counter()  # requests that reached no tier, by HTTP status
         self.table_errors = 0
         self.table_loaded_at_s = 0.0  # Unix time
@@ -135,12 +138,12 @@ class RouterMetrics(Collector):
 
     def tier(self, cascade: str, tier: str, model_tier: str) -> TierStats:
         """The numbers of one tier; the same object as long as the tier is in the table."""
-        labels = (self._namespace, cascade, tier, model_tier)
+        labels = (self.namespace, cascade, tier, model_tier)
         return self._tiers.setdefault(labels, TierStats(labels))
 
     def pool(self, model_tier: str) -> PoolStats:
         """The numbers of one ModelTier's replicas; the same object as long as the tier is in the table."""
-        labels = (self._namespace, model_tier)
+        labels = (self.namespace, model_tier)
         # What happened before this router knew the tier it cannot tell, so it counts as busy until then.
         return self._pools.setdefault(labels, PoolStats(labels, busy_s=self._now_s()))
 
@@ -168,6 +171,12 @@ class RouterMetrics(Collector):
         yield from _judgements([stats for stats in tiers if stats.judges])
         yield from _pools(list(self._pools.values()))
         yield self._idle(tiers)
+        calls = _counter(
+            "wake_calls", "Calls to operators for a tier that sleeps, by what came of them", ("outcome",)
+        )
+        for outcome, count in self.wake_calls.items():
+            calls.add_metric((outcome,), count)
+        yield calls
         refused = _counter(
             "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
         )
@@ -274,13 +283,17 @@ def _pools(pools: list[PoolStats]) -> Iterator[Metric]:
     )
     out = _gauge("replicas_out", "Replicas that are out, or probed one request at a time", _POOL_LABELS)
     waiting = _gauge("requests_waiting", "Requests that wait for a place at a replica", _POOL_LABELS)
+    held = _gauge("requests_held", "Requests that wait for the first replica of a cold tier", _POOL_LABELS)
+    holds = _counter("holds", "Requests that had to wait for the first replica of a cold tier", _POOL_LABELS)
     for stats in pools:
         retried.add_metric(stats.labels, stats.retried)
         out.add_metric(stats.labels, stats.out)
         waiting.add_metric(stats.labels, stats.waiting)
+        held.add_metric(stats.labels, stats.held)
+        holds.add_metric(stats.labels, stats.holds)
         for reason, count in stats.ejected.items():
             ejected.add_metric((*stats.labels, reason), count)
-    yield from (retried, ejected, out, waiting)
+    yield from (retried, ejected, out, waiting, held, holds)
 
 
 def _histograms(tiers: list[TierStats]) -> Iterator[Metric]:

@@ -2,7 +2,8 @@
 
 Every attempt takes a place at a replica here and gives it back with how it ended.  When no place is free, requests
 wait in order of arrival.  Whoever waits always waits for something: a free place never stays free while a waiting
-request could have it, and when no replica is left that may have requests, nobody is left waiting.
+request could have it, and when no replica is left that may have requests, nobody is left waiting.  Unless the tier
+sleeps: then its first replica is on its way, and some may wait for that.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from modelfleet.api.route_table import ColdRule
 from modelfleet.route import affinity, choose, health, waiting
 from modelfleet.route.budget import RetryBudget
 from modelfleet.route.rate import Rate
@@ -37,16 +39,30 @@ class _Wish:
     tried: Collection[Replica]  # none of these
     key: int | None  # of its beginning
     deadline_s: float
+    until_s: float  # how long it may wait for the first replica
+
+
+def _nobody(_waits: Callable[[], bool]) -> None:
+    """Nobody can wake the tier."""
 
 
 class Pool:
     """Places at replicas, and the line before them."""
 
     __slots__ = (
-        "_concurrency", "_line", "_per_replica", "_prefix_characters", "_spin", "_told", "budget", "external", "hold_s", "rate", "replicas", "stats",
+        "_called_s", "_concurrency", "_held_max", "_line", "_per_replica", "_prefix_characters", "_spin", "_start_s", "_told",
+        "_wake", "budget", "cold", "external", "hold_s", "rate", "replicas", "stats",
     )  # fmt: skip
 
-    def __init__(self, stats: PoolStats, *, external: bool, spin: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stats: PoolStats,
+        *,
+        external: bool,
+        spin: Callable[[], float],
+        wake: Callable[[Callable[[], bool]], None] = _nobody,
+    ) -> None:
+        """`wake` is called with what says whether requests still wait."""
         self.stats = stats
         self.external = external
         self.replicas: tuple[Replica, ...] = ()
@@ -59,6 +75,11 @@ class Pool:
         self._line: dict[Waiter, _Wish] = {}  # oldest first
         self.rate: Rate | None = None  # how often an API may be asked
         self._told: tuple[TierStats, ...] = ()
+        self.cold: ColdRule | None = None
+        self._wake = wake
+        self._held_max = 0  # requests that may wait for the first replica
+        self._called_s: float | None = None  # when the first of them came
+        self._start_s = 0.0  # from there until a replica was ready, last time; 0: never seen
 
     @property
     def waiting_max(self) -> int:
@@ -66,6 +87,15 @@ class Pool:
         if self.external:
             return _EXTERNAL_WAITING_MAX
         return max(_WAITING_MIN, self._per_replica * len(self.replicas))
+
+    @property
+    def sleeps(self) -> bool:
+        """There is no replica, and a request may wait for the first one."""
+        return self.cold is not None and not self.replicas
+
+    def held(self) -> bool:
+        """Whether somebody waits for the first replica."""
+        return self.sleeps and bool(self._line)
 
     # What an exchange does.
 
@@ -97,6 +127,8 @@ class Pool:
         if replica is not None:
             self._give(replica, tried, now_s)
             return replica
+        if self.cold is not None and not self.replicas:
+            return self._hold(waiter, self.cold, key, now_s=now_s, deadline_s=deadline_s)
         why = waiting.barrier(
             ahead=len(self._line),
             waiting_max=self.waiting_max,
@@ -106,9 +138,23 @@ class Pool:
             rate_s=self._rate_s(now_s),
         )
         if why is None:
-            self._line[waiter] = _Wish(tried, key, deadline_s)
+            self._line[waiter] = _Wish(tried, key, deadline_s, until_s=deadline_s)
             self.stats.waiting = len(self._line)
         return why
+
+    def _hold(
+        self, waiter: Waiter, cold: ColdRule, key: int | None, *, now_s: float, deadline_s: float
+    ) -> str | None:
+        """Have the tier woken, and the request wait for its first replica."""
+        if self._called_s is None:
+            self._called_s = now_s
+        self._wake(self.held)
+        if len(self._line) >= self._held_max:
+            return waiting.HOLD_FULL
+        self._line[waiter] = _Wish((), key, deadline_s, until_s=now_s + cold.hold_s)
+        self.stats.waiting = self.stats.held = len(self._line)
+        self.stats.holds += 1
+        return None
 
     def takes(self, now_s: float, *, at_once: bool) -> bool:
         """Whether a request that comes now gets a place, or a place in line."""
@@ -121,6 +167,7 @@ class Pool:
         """The waiter does not wait any more."""
         self._line.pop(waiter, None)
         self.stats.waiting = len(self._line)
+        self.stats.held = len(self._line) if self.sleeps else 0
 
     def leave(self, replica: Replica, outcome: str, *, since_s: float, now_s: float) -> None:
         """An attempt that began at `since_s` ended: its place goes to the next in line, its outcome on the record."""
@@ -145,6 +192,9 @@ class Pool:
 
     def retry_after_s(self, now_s: float) -> int:
         """When a client should ask again, in whole seconds."""
+        if self.sleeps:
+            waited_s = 0.0 if self._called_s is None else now_s - self._called_s
+            return waiting.start_left_s(waited_s=waited_s, start_s=self._start_s)
         if self.replicas and all(replica.health.state == "Out" for replica in self.replicas):
             back_s = min(replica.health.until_s for replica in self.replicas)
             return max(1, min(int(health.RETRY_AFTER_MAX_S), round(back_s - now_s)))
@@ -161,10 +211,17 @@ class Pool:
         concurrency: int | None,
         per_replica: int,
         prefix_characters: int = 0,
+        cold: ColdRule | None = None,
+        held_max: int = 0,
         now_s: float,
     ) -> None:
-        """These are the replicas now, and the rules of their tier."""
+        """These are the replicas now, and the rules of their tier.  `held_max`: our part of what `cold` allows."""
         self.replicas = tuple(replicas)
+        self.cold = cold
+        self._held_max = held_max
+        if self.replicas and self._called_s is not None:
+            self._start_s, self._called_s = now_s - self._called_s, None
+        self.stats.held = len(self._line) if self.sleeps else 0
         self._concurrency = concurrency
         self._per_replica = per_replica
         self._prefix_characters = prefix_characters
@@ -189,7 +246,7 @@ class Pool:
         self.stats.out = len(self._out())
         if self._line:
             self._admit(now_s)
-            self._dismiss()
+            self._dismiss(now_s)
 
     def _take_out(self, replica: Replica, why: str, now_s: float, *, at_least_s: float = 0.0) -> None:
         others = sum(other is not replica for other in self._out())
@@ -203,7 +260,7 @@ class Pool:
         self.stats.ejected[why] += 1
         self.stats.out = len(self._out())
         self._tell(replica, before)
-        self._dismiss()
+        self._dismiss(now_s)
 
     def _tell(self, replica: Replica, before: str) -> None:
         _log.info(
@@ -269,12 +326,16 @@ class Pool:
             self._give(replica, wish.tried, now_s)
             waiter.admitted(replica)
 
-    def _dismiss(self) -> None:
-        """Room has shrunk: those who would wait for nothing leave the line."""
-        for waiter in [waiter for waiter, wish in self._line.items() if not self._room(wish.tried)]:
-            if waiter in self._line:
+    def _dismiss(self, now_s: float) -> None:
+        """Room has shrunk, or time has passed: those who would wait for nothing leave the line."""
+        for waiter, wish in [*self._line.items()]:
+            if self.sleeps and not wish.tried:
+                why = waiting.HOLD_TIMEOUT if now_s >= wish.until_s else None
+            else:
+                why = None if self._room(wish.tried) else "NoReplica"
+            if why is not None and waiter in self._line:
                 self.quit(waiter)
-                waiter.turned_away("NoReplica")
+                waiter.turned_away(why)
 
     def _next(self) -> tuple[Waiter, _Wish, Replica] | None:
         for waiter, wish in self._line.items():

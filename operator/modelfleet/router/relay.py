@@ -104,13 +104,13 @@ class Exchange:
     def _pass_over(self, step: Step, why: str) -> None:
         """The tier does not take the request."""
         step.stats.turned_away[why] += 1
-        if why in waiting.BUSY:
+        if why in waiting.TOLD:
             self._journey.outcomes.add(why)
         if self._passage.share is not None:
             if not self._spilled(step, why):
                 self._tries.stop()
-        elif why in waiting.BUSY and not self._journey.attempts:
-            self._tries.stop()  # a busy tier is no broken one: dearer tiers do not stand in for it
+        elif why in waiting.STAYS and not self._journey.attempts:
+            self._tries.stop()
         else:
             self._tries.move_on()
 

@@ -11,6 +11,7 @@ import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from modelfleet.api.route_table import (
     TierRoute,
     decode,
 )
+from modelfleet.route import waiting
 from modelfleet.route.endpoints import Address, addresses
 from modelfleet.route.outside import Outside, outside
 from modelfleet.route.overflow import Share
@@ -36,6 +38,7 @@ from modelfleet.router.pool import Pool
 from modelfleet.router.recorder import OFF, Recorder
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.upstream import Replica
+from modelfleet.router.wake import Waker
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +102,7 @@ class State:
         self._replicas: dict[_Target, Replica] = {}
         self.pools: dict[tuple[str, bool], Pool] = {}  # by ModelTier and whether it is external
         self._shares: dict[str, Share] = {}  # by Cascade
+        self._waker = Waker(loop=loop, namespace=metrics.namespace, calls=metrics.wake_calls)
 
     def unready_reason(self) -> str | None:
         """Why no requests should be sent here, for /readyz."""
@@ -183,6 +187,7 @@ class State:
         self.fleet = fleet(lines)
         if table is not None:
             self.recorder.follow(table.rules)
+        self._waker.operators = self.rules.wake
         now_s = self._loop.time()
         for pool, tier, found in draft.pools.values():
             pool.update(
@@ -190,6 +195,8 @@ class State:
                 concurrency=tier.concurrency,
                 per_replica=tier.waiting,
                 prefix_characters=tier.prefix_characters,
+                cold=tier.cold,
+                held_max=waiting.part(tier.cold.held_max, self.rules.routers) if tier.cold else 0,
                 now_s=now_s,
             )
             pool.limit(*self._rate(pool, tier.external, lines, now_s))
@@ -267,7 +274,8 @@ class State:
         pool = draft.pools[key][0] if key in draft.pools else self.pools.get(key)
         if pool is None:
             stats = self.metrics.pool(tier.model_tier)
-            pool = Pool(stats, external=tier.external is not None, spin=self._spin)
+            wake = partial(self._waker.call, tier.model_tier)
+            pool = Pool(stats, external=tier.external is not None, spin=self._spin, wake=wake)
         draft.pools[key] = (pool, tier, [self._replica(target, draft) for target in targets])
         return pool
 
