@@ -35,6 +35,7 @@ CROSS_CUTTING = {
     "router/test_corpus": "bytes that must be taken for what they are, on both sides",
     "router/test_division": "three router processes and what holds for all of them",
     "router/test_cold": "what pool, judged and wake do of a tier that sleeps",
+    "router/test_pass_through": "what relay, call, headers and judged leave alone",
     "router/test_overload": "what relay, pool, health and budget are together",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
     "router/test_slow": "clients that send or read too slowly, or too much at once",
