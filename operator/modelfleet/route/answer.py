@@ -1,12 +1,14 @@
 """What a whole (not streamed) answer of an engine means: pass it on, or try elsewhere."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
+
+from modelfleet.route.sse import tokens
 
 UNSUPPORTED = "Unsupported"  # the engine is well and does not serve this path
 HTTP_OK_MAX = 299
@@ -78,16 +80,25 @@ def fault(body: bytes, *, length_known: bool) -> str | None:
     if not suspicious:
         return None
     fields = _object(body)
-    if fields is None:
-        return "Truncated"
+    return "Truncated" if fields is None else flaw(fields)
+
+
+def flaw(fields: Mapping[str, Any]) -> str | None:
+    """The same of one that has been read already."""
     if fields.get("error"):
         return "ErrorBody"
     choices = fields.get("choices")
-    if isinstance(choices, list) and any(
-        isinstance(choice, dict) and choice.get("finish_reason") == "abort" for choice in choices
-    ):
-        return "Aborted"  # a vLLM that is told to stop answers 200 with an empty text
+    # Not any(): this runs for every answer that is judged.
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("finish_reason") == "abort":
+            return "Aborted"  # a vLLM that is told to stop answers 200 with an empty text
     return None
+
+
+def told_usage(fields: Mapping[str, Any]) -> tuple[int, int]:
+    """Input and output tokens of an answer that has been read already."""
+    usage = fields.get("usage")
+    return tokens(usage) if isinstance(usage, dict) else (0, 0)
 
 
 def usage(body: bytes) -> tuple[int, int]:

@@ -40,7 +40,7 @@ class Draft:
     def __init__(self) -> None:
         self.parts: dict[int, Part] = {}
         self.events = 0
-        self.fields: dict[str, Any] | None = None
+        self.fields: dict[str, Any] = {}
 
     def add_events(self, whole: bytes) -> None:
         """Take whole server-sent events."""

@@ -88,7 +88,7 @@ class Journey:
         """
         if keep_logprobs and not self.spent:
             return body
-        if fields is not None:
+        if fields:
             self._settle(fields, keep_logprobs=keep_logprobs)
             return orjson.dumps(fields)
         return _changed(body, lambda fields: self._settle(fields, keep_logprobs=keep_logprobs))

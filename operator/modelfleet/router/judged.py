@@ -183,12 +183,14 @@ class JudgedExchange(Exchange):
         failed = self._status > answer.HTTP_OK_MAX
         if self._opened and not failed:
             self._retry("NotAnAnswer")  # a comment was sent: only a stream can follow
-        elif failed or trial is None or answer.fault(body, length_known=self._length_known) is not None:
+        elif failed or trial is None:
             super()._end_whole(body)
-        elif trial.draft.add(body):
-            self._settle(ended=True)
-        else:
+        elif not trial.draft.add(body):
             self._retry("Truncated")
+        elif (flaw := answer.flaw(trial.draft.fields)) is not None:
+            self._retry(flaw)
+        else:
+            self._settle(ended=True)
 
     def _send_whole(self, body: bytes, used: tuple[int, int]) -> None:
         if self._opened:  # the client's own fault, found after a comment was sent
@@ -221,8 +223,7 @@ class JudgedExchange(Exchange):
         elif self._scan is not None:
             self._send(b"", self._scan)
         else:
-            body = b"".join(self._held)
-            self._send_whole(body, answer.usage(body))
+            self._send_whole(b"".join(self._held), answer.told_usage(trial.draft.fields))
 
     def _note(self, verdict: Verdict) -> None:
         self._step.stats.judged[verdict.reason] += 1
@@ -253,7 +254,7 @@ class JudgedExchange(Exchange):
 
     def _spent(self, trial: Trial) -> Spent:
         if self._scan is None:
-            return Spent(*answer.usage(b"".join(self._held)))
+            return Spent(*answer.told_usage(trial.draft.fields))
         return Spent(*self._scan.usage) if self._scan.usage else Spent(None, trial.draft.events)
 
     def _keep_best(self, verdict: Verdict, spent: Spent) -> None:
