@@ -32,6 +32,7 @@ CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
     "router/test_embeddings": "one path through all of the router",
     "router/test_data_policy": "what course, relay, judged, spill and pool are together",
+    "router/test_canary": "all that a router says",
     "router/test_corpus": "bytes that must be taken for what they are, on both sides",
     "router/test_division": "three router processes and what holds for all of them",
     "router/test_cold": "what pool, judged and wake do of a tier that sleeps",
