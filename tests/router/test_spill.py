@@ -14,6 +14,7 @@ from modelfleet.router.fleet import passage
 from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.relay import Exchange, Shell
 from modelfleet.router.service import Insight
+from tests.router.cold_rig import HOLD, held
 from tests.router.rig import (
     GOOD,
     GOOD_STREAM,
@@ -29,6 +30,7 @@ from tests.router.rig import (
     post,
     reply,
     router,
+    slices,
     stream,
     tier,
     until,
@@ -319,6 +321,50 @@ async def test_an_api_takes_what_overflows_and_its_retries_have_a_budget():
             assert {answer.headers["x-modelfleet-tier"] for answer in answers} == {"api"}
             budget = rig.state.fleet.lines["chat"].steps[1].pool.budget
             assert (budget.requests, budget.retries) == (10, 0)
+
+
+async def test_a_cold_tier_is_waited_for_beyond_the_share():
+    steps = [tier("small", weight=1000, cold=HOLD), tier("big")]
+    async with tiers(rule("Cold", share=1), [reply(GOOD)], [reply(GOOD)], steps=steps, cold=["small"]) as (
+        rig,
+        found,
+    ):
+        assert (await rig.ask(post())).headers["x-modelfleet-overflow"] == "cold"
+        waits = asyncio.create_task(rig.ask(post()))
+        await until(lambda: held(rig) == 1)
+        rig.state.endpoint_slices_changed(slices({"small-svc": [found[0].port], "big-svc": [found[1].port]}))
+        answer = await waits
+
+        assert (answer.headers["x-modelfleet-tier"], "x-modelfleet-overflow" in answer.headers) == (
+            "small",
+            False,
+        )
+
+
+HELD_TOO_LONG: dict[str, tuple[OverflowRule | None, tuple[int, str]]] = {
+    "no rule: the next tier": (None, (200, "")),
+    "Cold in the rule: the next tier": (rule("Cold"), (200, "cold")),
+    "Cold not in the rule: refused": (rule("Error"), (503, "")),
+}
+
+
+@pytest.mark.parametrize(("overflow", "want"), HELD_TOO_LONG.values(), ids=HELD_TOO_LONG)
+async def test_who_was_held_too_long_goes_where_the_rule_lets_it(
+    overflow: OverflowRule | None, want: tuple[int, str]
+):
+    # The next tier is busy at first, so nobody goes there at once.
+    steps = [tier("small", weight=1000, cold=HOLD), tier("big", concurrency=1)]
+    async with tiers(overflow, [reply(GOOD)], [reply(GOOD)], steps=steps, cold=["small"]) as (rig, _):
+        big = rig.state.fleet.lines["chat"].steps[1].pool
+        (place,) = big.replicas
+        place.in_flight += 1
+        waits = asyncio.create_task(rig.ask(post()))
+        await until(lambda: held(rig) == 1)
+        place.in_flight -= 1
+        rig.state.sweep(asyncio.get_running_loop().time() + HOLD.hold_s + 1)
+        answer = await waits
+
+        assert (answer.status, answer.headers.get("x-modelfleet-overflow", "")) == want
 
 
 async def test_a_tier_that_does_not_serve_a_path_is_passed_by_all_requests_for_it():
