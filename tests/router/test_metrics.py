@@ -1,9 +1,17 @@
 """What Prometheus reads."""
 
+import asyncio
+import re
+import time
+from pathlib import Path
+
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from modelfleet.router.metrics import Histogram, RouterMetrics
+from modelfleet.router.access_log import AccessLog
+from modelfleet.router.metrics import _POOL_LABELS, _TIER_LABELS, Histogram, RouterMetrics
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def _samples(metrics: RouterMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -72,6 +80,28 @@ def test_series_of_a_tier_that_left_are_gone():
 
     assert metrics.tier("c", "t", "m") is stays
     assert not any("leaves" in labels for _, labels in _samples(metrics))
+
+
+def test_page_of_metrics_is_true():
+    """docs/metrics.md names every metric of the router with its type and labels, and no other."""
+    metrics = RouterMetrics("ns")
+    metrics.tier("c", "t", "m").judges = True
+    metrics.pool("m")
+    metrics.access_log = AccessLog(0, loop=asyncio.new_event_loop(), clock=time.time)
+    metrics.api_keys = dict
+    rows = re.findall(
+        r"^\| `(modelfleet_router_\w+)` \| (\w+) \|(.*?)\|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    told = {
+        name.removesuffix("_total"): (
+            kind,
+            *(_TIER_LABELS if "*tier*" in labels else _POOL_LABELS if "*ModelTier*" in labels else ()),
+            *re.findall(r"`(\w+)`", labels),
+        )
+        for name, kind, labels in rows
+    }
+
+    assert told == {family.name: (family.type, *family._labelnames) for family in metrics.collect()}
 
 
 def test_buckets_are_cumulative():

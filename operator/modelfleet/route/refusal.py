@@ -26,6 +26,11 @@ class Refusal:
     code: str | None = None
     retry_after_s: int | None = None
 
+    @property
+    def reason(self) -> str:
+        """One word for counters."""
+        return (self.code or self.type).title().replace("_", "")
+
     def body(self) -> bytes:
         """The JSON that the client gets; in a stream, the data of its last event."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}

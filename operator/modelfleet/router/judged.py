@@ -277,7 +277,7 @@ class JudgedExchange(Exchange):
             self._tries = choose.Tries((partial[1],), turn=self._tries.turn)
             self._attempt()
         elif self._opened:
-            self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
+            self._entry.errors[refused.reason] += 1
             self._fail_open(refused.body())
         else:
             super()._give_up(refused)

@@ -127,12 +127,12 @@ class RouterMetrics(Collector):
         self._tiers: dict[tuple[str, str, str, str], TierStats] = {}
         self._pools: dict[tuple[str, str], PoolStats] = {}
         self.wake_calls: Counter[str] = Counter({"Accepted": 0})  # to operators, by what came of them
-        self.refused: Counter[str] = Counter()  # requests that reached no tier, by HTTP status
+        self.refused: Counter[tuple[str, str]] = Counter()  # errors of our own, by reason and HTTP status
         self.table_errors = 0
         self.table_loaded_at_s = 0.0  # Unix time
         self.table_version = ""
-        # Entries by whether they can be used; None where nobody needs a key.
         self.access_log: AccessLog | None = None
+        # Entries by whether they can be used; None where nobody needs a key.
         self.api_keys: Callable[[], Mapping[str, int]] | None = None
         self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
 
@@ -178,10 +178,12 @@ class RouterMetrics(Collector):
             calls.add_metric((outcome,), count)
         yield calls
         refused = _counter(
-            "requests_refused", "Requests answered without any tier, by HTTP status", ("status",)
+            "requests_refused",
+            "Requests that the router answered with an error of its own",
+            ("reason", "status"),
         )
-        for status, count in self.refused.items():
-            refused.add_metric((status,), count)
+        for why, count in self.refused.items():
+            refused.add_metric(why, count)
         yield refused
         yield from self._table()
 

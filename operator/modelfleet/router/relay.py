@@ -330,7 +330,7 @@ class Exchange:
         return used
 
     def _give_up(self, refused: Refusal) -> None:
-        self._entry.errors[(refused.code or "error").title().replace("_", "")] += 1
+        self._entry.errors[refused.reason] += 1
         if refused.retry_after_s is not None:
             after_s = retry_after_s(self._order, self._loop.time())
             refused = replace(refused, retry_after_s=after_s or refused.retry_after_s)

@@ -101,7 +101,7 @@ class Service:
         return line.way(places, choose.entry(line.bounds, self._shell.spin()))
 
     def on_refused(self, refused: Refusal) -> None:
-        self._state.metrics.refused[str(refused.status)] += 1
+        self._state.metrics.refused[refused.reason, str(refused.status)] += 1
 
     def body_bytes_max(self) -> int:
         return self._state.fleet.body_bytes_max
