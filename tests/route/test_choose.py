@@ -97,6 +97,7 @@ def test_moving_on_leaves_what_was_tried_behind():
     tries.move_on()
 
     assert (tries.step(), tries.tried) == ("big", [])
+    assert (tries.seen(), tries.rest()) == (["small", "big"], [])
     tries.stop()
     assert tries.step() is None
 

@@ -367,6 +367,19 @@ async def test_who_was_held_too_long_goes_where_the_rule_lets_it(
         assert (answer.status, answer.headers.get("x-modelfleet-overflow", "")) == want
 
 
+async def test_who_is_refused_is_told_when_its_own_tier_has_room_again():
+    async with engines([reply(GOOD)], [reply(GOOD)]) as (api, big):
+        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
+        steps = (tier("api", weight=1000, external=target), tier("big"))
+        async with router(cascade(*steps, deadline_s=2.0), {"big-svc": [big.port]}) as rig:
+            first, second = [await rig.ask(post()) for _ in range(2)]
+
+            assert (first.status, second.status) == (200, 429)
+            assert int(second.headers["retry-after"]) == 30, (
+                "the other tier is free, and not for this request"
+            )
+
+
 async def test_a_tier_that_does_not_serve_a_path_is_passed_by_all_requests_for_it():
     vectors = reply({"object": "list", "data": [], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
     async with tiers(rule("Saturated", share=1), [reply({}, status=501)], [vectors]) as (rig, _):

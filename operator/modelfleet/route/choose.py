@@ -85,6 +85,10 @@ class Tries(Generic[S, R]):
         """Nothing more at any step."""
         self._left = 0
 
+    def seen(self) -> Sequence[S]:
+        """The present step and those before it."""
+        return self.order[: self._index + 1]
+
     def rest(self) -> Sequence[S]:
         """The steps after the present one."""
         return self.order[self._index + 1 :]

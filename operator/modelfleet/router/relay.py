@@ -332,7 +332,7 @@ class Exchange:
     def _give_up(self, refused: Refusal) -> None:
         self._entry.errors[refused.reason] += 1
         if refused.retry_after_s is not None:
-            after_s = retry_after_s(self._order, self._loop.time())
+            after_s = retry_after_s(self._tries.seen(), self._loop.time())
             refused = replace(refused, retry_after_s=after_s or refused.retry_after_s)
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._journey.attempts)
         self._over(account.REFUSED, refused.status, code=refused.code)
