@@ -1,5 +1,6 @@
 """The whole operator as a process against a real API server.  Nothing runs pods here; the garbage collector is real."""
 
+import asyncio
 import functools
 import json
 import os
@@ -24,6 +25,7 @@ LIMIT_S = 60.0
 CHILDREN = "deployment,service,serviceaccount,poddisruptionbudget,configmap,rolebinding"
 OURS = ("-l", "app.kubernetes.io/managed-by=modelfleet")
 SYSTEM = "modelfleet-system"
+ROUTER_ADDRESS = "127.86.75.30"  # its metrics have a fixed port, so the address must be nobody else's
 
 
 class Cluster:
@@ -80,7 +82,7 @@ class Operator:
     """One operator process."""
 
     def __init__(self, cluster: Cluster, *, log: Path, **environment: str) -> None:
-        self.port = free_ports(1)[0]
+        self.port = int(environment.get("LISTEN_PORT") or free_ports(1)[0])
         self.identity = f"op-{uuid.uuid4().hex[:6]}"
         settings = {
             "LISTEN_HOST": "127.0.0.1",
@@ -380,7 +382,7 @@ def router_pod(cluster: Cluster, name: str) -> None:
 
 def probed(cluster: Cluster, name: str, *, ready: bool) -> None:
     """What the kubelet writes."""
-    status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": "127.0.0.1"}
+    status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": ROUTER_ADDRESS}
     cluster.kubectl("patch", "pod", name, "--subresource=status", "-p", json.dumps({"status": status}))
 
 
@@ -415,3 +417,134 @@ def test_the_route_table_follows_the_routers_that_are_ready(cluster: Cluster, st
 
 def table_writes(cluster: Cluster) -> list[str]:
     return [write for write in cluster.writes() if "/configmaps/modelfleet-router-table" in write]
+
+
+SLEEPY = {
+    "minReplicas": 0,
+    "maxReplicas": 3,
+    "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}],
+    "idle": {"after": "3s"},
+}
+
+
+@pytest.fixture
+def router(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Start the namespace's router as a process that the operator finds behind its pod; gives its base URL."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> str:
+        rules = [
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
+            {
+                "apiGroups": ["discovery.k8s.io"],
+                "resources": ["endpointslices"],
+                "verbs": ["list", "watch"],
+            },
+        ]
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": rules}
+        cluster.apply({**role, "metadata": {"name": "modelfleet-router"}})
+        until(lambda: "RoleBinding/modelfleet-router" in cluster.children())
+        port = free_ports(1)[0]
+        settings = {
+            "NAMESPACE": cluster.namespace,
+            "LISTEN_HOST": ROUTER_ADDRESS,
+            "LISTEN_PORT": str(port),
+            "API_SERVER": cluster.plane.server,
+            "API_CA": str(cluster.plane.folder / "pki" / "ca.crt"),
+            "API_TOKEN": cluster.kubectl("create", "token", "modelfleet-router").strip(),
+        }
+        environment = {f"MODELFLEET_{name}": value for name, value in settings.items()}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "modelfleet.cli.route"],
+                cwd=ROOT / "operator",
+                env={**os.environ, **environment},
+            )
+        )
+        url = f"http://{ROUTER_ADDRESS}:{port}"
+
+        def serves() -> bool:
+            try:
+                return httpx.get(f"{url}/v1/models").json()["data"] != []
+            except httpx.HTTPError:
+                return False
+
+        until(serves)
+        router_pod(cluster, "r-1")
+        probed(cluster, "r-1", ready=True)
+        return url
+
+    yield begin
+    for process in started:
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+
+
+def asleep(cluster: Cluster) -> bool:
+    return (
+        cluster.conditions("modeltier", "small").get("Cold") == "True/Idle"
+        and cluster.get("deployment", "small-tier")["spec"]["replicas"] == 0
+    )
+
+
+def woken_after_s(cluster: Cluster, url: str) -> float:
+    """Seconds from a request to the decision to have a replica for it; the request is given up then."""
+
+    async def ask() -> float:
+        async with httpx.AsyncClient(timeout=LIMIT_S) as client:
+            body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+            began_s = time.monotonic()
+            waits = asyncio.create_task(client.post(f"{url}/v1/chat/completions", json=body))
+            seen = asyncio.to_thread(
+                until, lambda: cluster.get("modeltier", "small")["status"]["desiredReplicas"] == 1
+            )
+            await seen
+            took_s = time.monotonic() - began_s
+            assert not waits.done(), "it waits for the first replica"
+            waits.cancel()
+            return took_s
+
+    return asyncio.run(ask())
+
+
+def test_a_tier_sleeps_and_is_woken_by_a_request(
+    cluster: Cluster, start: Callable[..., Operator], router: Callable[[], str]
+):
+    ports = free_ports(2)
+    cluster.kubectl("-n", SYSTEM, "delete", "lease", "--all")
+    settings = {"settings.yaml": "capacity: {interval: 1s}"}
+    meta = {"name": "modelfleet-settings", "namespace": SYSTEM}
+    cluster.kubectl(
+        "-n", SYSTEM, "apply", "-f", "-",
+        stdin=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": settings}),
+    )  # fmt: skip
+    wake = json.dumps([f"127.0.0.1:{port}" for port in ports])
+    leader, _ = (start(LISTEN_PORT=str(port), WAKE_ADDRESSES=wake) for port in ports)
+    cluster.apply(tier(scaling=SLEEPY), cascade())
+    url = router()
+    until(functools.partial(asleep, cluster))
+    assert cluster.conditions("modeltier", "small")["Ready"] == "True/ScaledToZero"
+    assert cluster.conditions("cascade", "chat")["TiersReady"] == "True/TiersReady"
+
+    sys.stdout.write(f"from a request to the decision: {woken_after_s(cluster, url):.3f} s\n")
+    until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 1)
+    assert cluster.get("modeltier", "small")["status"]["lastScale"]["reason"] == "WokenUp"
+    assert cluster.conditions("modeltier", "small")["Cold"] == "True/WokenUp"
+
+    # Nobody asked again: it sleeps as long after it woke.  Then the one who leads goes, and the other one wakes it.
+    until(functools.partial(asleep, cluster))
+    leader.stop()
+    sys.stdout.write(f"while leaders change: {woken_after_s(cluster, url):.3f} s\n")
+    until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 1)
+
+
+def test_a_forged_call_wakes_nothing_else(cluster: Cluster, start: Callable[..., Operator]):
+    operator = start()
+    cluster.apply(tier(), tier("alone", scaling={**SLEEPY, "idle": {}}, replicas=0))
+    until(lambda: cluster.conditions("modeltier", "alone").get("Cold") == "True/Idle")
+
+    for name in ("small", "alone", "nobody"):
+        call = {"namespace": cluster.namespace, "modelTier": name}
+        answer = httpx.post(f"http://127.0.0.1:{operator.port}/wake", json=call)
+        assert (answer.status_code, answer.json()) == (404, {"outcome": "NotAsleep"})
+    assert cluster.get("modeltier", "alone")["status"]["desiredReplicas"] == 0
