@@ -225,6 +225,18 @@ async def test_client_is_told_how_long_the_api_rests():
             assert len(api.asked) == 1
 
 
+async def test_tokens_of_an_api_are_counted_when_an_answer_tells_them():
+    async with engines([reply(GOOD)]) as (api,):
+        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, tokens_per_minute=60)
+        route = cascade(tier("frontier", weight=1000, external=target), deadline_s=2.0)
+        async with router(route, {}) as rig:
+            first, second = [await rig.ask(post()) for _ in range(2)]
+            # Nine tokens, of five that may come at once: four and one more are to be waited for.
+            assert (first.status, second.status, second.error["code"]) == (200, 429, "rate_limit_exceeded")
+            assert int(second.headers["retry-after"]) == 6
+            assert len(api.asked) == 1
+
+
 async def test_broken_stream_counts_against_its_replica():
     cut = hang(SSE_HEAD, chunk(token("a")))
     async with one_tier([cut], [stream(*GOOD_STREAM)], timeout_s=0.05) as (rig, _):

@@ -367,6 +367,33 @@ async def test_who_was_held_too_long_goes_where_the_rule_lets_it(
         assert (answer.status, answer.headers.get("x-modelfleet-overflow", "")) == want
 
 
+async def test_an_api_whose_rate_is_used_up_is_saturated():
+    async with engines([reply(GOOD)], [reply(GOOD)]) as (api, big):
+        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
+        steps = (tier("api", weight=1000, external=target), tier("big"))
+        async with router(cascade(*steps, overflow=rule("Saturated")), {"big-svc": [big.port]}) as rig:
+            answers = [await rig.ask(post()) for _ in range(3)]
+
+            assert [answer.headers["x-modelfleet-tier"] for answer in answers] == ["api", "big", "big"]
+            assert [answer.headers.get("x-modelfleet-overflow") for answer in answers] == [
+                None,
+                *["saturated"] * 2,
+            ]
+
+
+async def test_nothing_overflows_to_an_api_whose_rate_is_used_up():
+    async with engines([BROKEN], [reply(GOOD)]) as (small, api):
+        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
+        steps = (tier("small", weight=1000), tier("api", external=target))
+        async with router(
+            cascade(*steps, overflow=rule(), deadline_s=2.0), {"small-svc": [small.port]}
+        ) as rig:
+            answers = [await rig.ask(post()) for _ in range(3)]
+
+            assert [answer.status for answer in answers] == [200, 429, 429]
+            assert len(api.asked) == 1
+
+
 async def test_who_is_refused_is_told_when_its_own_tier_has_room_again():
     async with engines([reply(GOOD)], [reply(GOOD)]) as (api, big):
         target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
