@@ -15,11 +15,26 @@ import orjson
 import pytest
 import yaml
 
-from tests.router.rig import GOOD, PATIENCE_S, Rig, cascade, post, router, tier
+from tests.router.rig import (
+    DONE,
+    GOOD,
+    PATIENCE_S,
+    SSE_HEAD,
+    Rig,
+    cascade,
+    chunk,
+    one_tier,
+    post,
+    raw,
+    router,
+    tier,
+    token,
+)
 
 CORPUS = Path(__file__).parent / "corpus"
 BODY = b'{"model":"chat","messages":[]}'
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: r\r\n"
+GOOD_BODY = orjson.dumps(GOOD)
 MODELS = b"GET /v1/models HTTP/1.1\r\nhost: r\r\n"
 WORDS = {
     "{head}": HEAD,
@@ -31,6 +46,16 @@ WORDS = {
     "{smuggled length}": b"%d" % len(MODELS + b"\r\n"),
     "{closing}": MODELS + b"connection: close\r\n\r\n",
     "{thousand nines}": b"9" * 1000,
+    "{ok}": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n",
+    "{sse}": SSE_HEAD.partition(b"Transfer")[0],
+    "{good}": GOOD_BODY,
+    "{good length}": b"%d" % len(GOOD_BODY),
+    "{good hex}": b"%x" % len(GOOD_BODY),
+    "{half}": GOOD_BODY[:40],
+    "{event}": token("a"),
+    "{done}": DONE,
+    "{event chunk}": chunk(token("a")),
+    "{done chunk}": chunk(DONE),
 }
 
 
@@ -168,6 +193,27 @@ async def test_bad_bodies_leave_no_memory_behind():
 
         # The first rounds warm up what the allocator keeps.
         assert seen[-1] - seen[1] < 2 << 20
+
+
+ANSWERS = rows("answers.yaml")
+
+
+@pytest.mark.parametrize("row", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("piece", [1 << 20, 7], ids=["whole", "in pieces"])
+async def test_answers_are_told_from_what_is_none(row: dict[str, Any], piece: int):
+    sent = body(row["sent"])
+    step_bytes = max(piece, len(sent) // 100)
+    pieces = [sent[at : at + step_bytes] for at in range(0, len(sent), step_bytes)]
+    async with one_tier([raw(*pieces)]) as (rig, _):
+        answer = await rig.ask(post(stream=row.get("stream", False)))
+
+        step = rig.state.fleet.lines["chat"].steps[0]
+        assert answer.status == row["status"]
+        assert answer.complete is row.get("complete", True)
+        assert step.stats.attempts[row["outcome"]] > 0
+        assert "set-cookie" not in answer.headers
+        assert answer.headers.get("x-modelfleet-tier", "small") == "small"
+        assert (step.stats.in_flight, step.pool.replicas[0].in_flight) == (0, 0)
 
 
 # Whichever way a path is written, only ours are served, and only the models' are forwarded, under our own name.
