@@ -6,12 +6,11 @@ is nothing to guess from, as there would be with a password.
 
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = frozenset({"sha256", "models", "tiers", "dataClass", "requestsPerMinute"})
@@ -48,8 +47,9 @@ def entry(name: str, text: bytes) -> ApiKey:
     A field that nobody knows spoils the entry: `model` for `models` would let its key use every model.
     """
     try:
-        raw = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        # Not orjson, which the operator's command `key` does not have.
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(raw, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - one error for a broken entry
