@@ -40,7 +40,7 @@ check: lint types imports venv ## lint, types, imports, generated files up to da
 test: venv assets ## every test: pure parts, the real API server, the real cluster
 	@echo "==> Tests (about 20 min on two cores once the binaries are built)"
 	$(PY) -m pytest tests e2e/scenarios
-	$(MAKE) test-compiled
+	$(MAKE) test-compiled test-load
 
 test-unit: venv ## the quick tests: no API server, no cluster
 	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'

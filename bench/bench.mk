@@ -4,6 +4,13 @@ bench-operator: venv ## figures of the operator and the router: bench/out/operat
 bench-router: venv ## the router beside nginx, Envoy, vllm-router and LiteLLM: bench/out/router.json (about 6 min)
 	PYTHONPATH=operator:. $(PY) -m bench.router
 .PHONY: bench-router
+bench-load: venv ## the router under overload, 10,000 streams, slow clients and change: bench/out/dataplane-load.json (about 10 min)
+	PYTHONPATH=operator:. $(PY) -m bench.load
+.PHONY: bench-load
+# Not compiled: that would take longer than the test, and what must be zero is zero either way.
+test-load: venv ## the same in under 3 min; fails when a request fails that must not
+	BENCH_ROUTER_SOURCE=$(CURDIR)/operator PYTHONPATH=operator:. $(PY) -m bench.load --short
+.PHONY: test-load
 bench-logprobs: venv ## what log probabilities cost llama.cpp and vLLM, into bench/out/router.json (about 8 min)
 	PYTHONPATH=operator:. $(PY) -m bench.logprobs
 .PHONY: bench-logprobs
