@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from modelfleet.api.route_table import AcceptRule, ColdRule, OverflowRule, RouterRules, RouteTable
-from modelfleet.router import judged
+from modelfleet.router import judged, pool
 from tests.router.cold_rig import HOLD, cold, cold_route, held, operators, turned_away, waiting
 from tests.router.rig import (
     GOOD,
@@ -86,6 +86,29 @@ async def test_beyond_the_bound_requests_are_refused_and_told_when_to_come_back(
         assert held(rig) == want
         for task in tasks:
             task.cancel()
+
+
+async def test_large_bodies_fill_the_line_sooner(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pool, "HELD_BYTES_MAX", 1000)
+    async with cold() as rig:
+        tasks = await waiting(rig, 1, note="x" * 2000)  # one may always wait
+        answer = await rig.ask(post(note="x" * 2000))
+
+        assert (answer.status, answer.error["code"]) == (503, "cold")
+        assert held(rig) == 1
+        tasks[0].cancel()
+
+
+async def test_the_time_until_the_first_replica_is_no_time_to_first_token():
+    async with engines([stream(*GOOD_STREAM)]) as (engine,), cold() as rig:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        (task,) = await waiting(rig, 1, stream=True)
+        await until(lambda: loop.time() >= began_s + 0.3)
+        rig.state.endpoint_slices_changed(slices({"small-svc": [engine.port]}))
+        await task
+
+        assert rig.state.fleet.lines["chat"].steps[0].stats.first_token.sum_s < loop.time() - began_s - 0.3
 
 
 async def test_nobody_waits_longer_than_the_rule_allows():

@@ -50,7 +50,7 @@ class JudgedExchange(Exchange):
     """One request to a cascade with accept rules, and its answer."""
 
     __slots__ = (
-        "_alive_due_s", "_best", "_entry_judged", "_keeps_logprobs", "_opened", "_partial", "_resigned",
+        "_alive_due_s", "_best", "_cold", "_entry_judged", "_keeps_logprobs", "_opened", "_partial", "_resigned",
         "_trial", "_wants",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class JudgedExchange(Exchange):
         self._resigned = False  # no better answer can be had: the next one is sent as it is
         self._opened = False  # status and headers are sent
         self._alive_due_s = _NEVER_S
+        self._cold = False  # it waits for the first replica of its tier
         super().__init__(client, request, call, passage, shell)
 
     # Asking.
@@ -106,6 +107,12 @@ class JudgedExchange(Exchange):
         if self._trial is not None and self._trial.whole and self._trial.holds and self._call.stream:
             self._alive_due_s = min(self._alive_due_s, self._loop.time() + KEEP_ALIVE_S)
         super()._ask(replica)
+
+    def admitted(self, replica: Replica) -> None:
+        if self._cold:
+            # The time that a model takes to load says nothing of its replicas: more of them would not shorten it.
+            self._cold, self._arrived_s = False, self._loop.time()
+        super().admitted(replica)
 
     # Taking the answer.
 
@@ -322,6 +329,7 @@ class JudgedExchange(Exchange):
     def _arm(self, now_s: float, due_s: float = _NEVER_S) -> None:
         if not self._committed:
             if self._waits and self._call.stream and self._step.pool.sleeps:
+                self._cold = True
                 self._alive_due_s = min(self._alive_due_s, now_s + KEEP_ALIVE_S)
             due_s = min(due_s, self._alive_due_s)
             if self._trial is not None and self._trial.pending and not self._waits:

@@ -22,11 +22,15 @@ _log = logging.getLogger(__name__)
 
 _WAITING_MIN = 16
 _EXTERNAL_WAITING_MAX = 64  # an external API has no limit of ours, except while it comes back
+# Of bodies, of those who wait for the first replica: it takes minutes, and each is in memory about three times.
+HELD_BYTES_MAX = 32 * 1024 * 1024
 _HOLD_GAIN = 0.1  # of the newest answer in the mean
 
 
 class Waiter(Protocol):
     """A request that waits for a place.  Exactly one of these is called, unless it leaves before."""
+
+    size: int  # of its body, in bytes
 
     def admitted(self, replica: Replica) -> None: ...
     def turned_away(self, why: str) -> None: ...
@@ -149,7 +153,8 @@ class Pool:
         if self._called_s is None:
             self._called_s = now_s
         self._wake(self.held)
-        if len(self._line) >= self._held_max:
+        held_bytes = waiter.size + sum(one.size for one in self._line)
+        if len(self._line) >= self._held_max or (self._line and held_bytes > HELD_BYTES_MAX):
             return waiting.HOLD_FULL
         self._line[waiter] = _Wish((), key, deadline_s, until_s=now_s + cold.hold_s)
         self.stats.waiting = self.stats.held = len(self._line)

@@ -35,19 +35,20 @@ class Exchange:
         "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_tries", "_upstream", "_waits",
+        "_status", "_step", "_tries", "_upstream", "_waits", "size",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
         self._client = client
         self._request = request
+        self.size = len(request.body)
         self._call = call
         self._passage = passage
         self._loop = shell.loop
         self._start_s = self._attempt_s = shell.loop.time()
         self._deadline_s = self._start_s + passage.route.deadline_s
         self._order = passage.order
-        self._journey = Journey(passage.judges, self._start_s, len(request.body))
+        self._journey = Journey(passage.judges, self._start_s, self.size)
         self._recorder = shell.recorder
         self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
