@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelfleet.api.route_table import AcceptRule
+from modelfleet.api.route_table import AcceptRule, ExternalTarget
 from modelfleet.router import judged
 from tests.router.rig import (
     DONE,
@@ -231,6 +231,21 @@ async def test_nothing_is_judged_while_there_is_no_tier_to_move_on_to():
 
 
 # Streams.
+
+
+async def test_nothing_is_judged_while_the_only_way_out_is_an_api_that_is_down():
+    target = ExternalTarget("https://127.0.0.1:9/v1", None, None)
+    async with engines([reply(whole("Paris", -2.0))]) as (small,):
+        tiers = (tier("small", weight=1000, accept=RULE, engine="vllm"), tier("frontier", external=target))
+        async with router(cascade(*tiers), {"small-svc": [small.port]}) as rig:
+            steps = rig.state.fleet.lines["chat"].steps
+            while steps[1].pool.stats.out == 0:
+                assert (await rig.ask(post())).headers["x-modelfleet-accepted"] == "false"
+            judged_before = sum(_stats(rig, 0).judged.values())
+            answer = await rig.ask(post())
+
+            assert (answer.status, answer.headers["x-modelfleet-tier"]) == (200, "small")
+            assert sum(_stats(rig, 0).judged.values()) == judged_before
 
 
 async def test_sure_stream_is_sent_whole():

@@ -96,10 +96,9 @@ class JudgedExchange(Exchange):
         return next(place for place, one in enumerate(self._passage.steps) if one is step)
 
     def _dearer(self, step: Step) -> tuple[Step, ...]:
-        """The steps after this one where the request may go and that have replicas."""
-        return tuple(
-            one for one in self._passage.steps[self._place(step) + 1 :] if one.pool.replicas or one.pool.cold
-        )
+        """The steps after this one where the request may go and that can take it: an API that is down is no way out."""
+        now_s, after = self._loop.time(), self._passage.steps[self._place(step) + 1 :]
+        return tuple(one for one in after if one.pool.cold or one.pool.takes(now_s, at_once=False))
 
     def _ask(self, replica: Replica) -> None:
         if self._journey.attempts or self._step is not self._order[0]:
