@@ -121,6 +121,10 @@ ACCEPTED_TIERS = {
     ),
     "a TTFT target": metric(type="TTFT", percentile=99, target="500ms"),
     "a fraction as a target": metric(type="Queue", target="0.5"),
+    "tokens that cost something": EXTERNAL
+    | {"price": {"inputPerMillionTokens": "0.15", "outputPerMillionTokens": "12"}},
+    "tokens of our own that cost something": LLAMA
+    | {"price": {"inputPerMillionTokens": "0", "outputPerMillionTokens": "0.000000001"}},
     "no replicas": LLAMA | {"replicas": 0},
     "requests that begin alike together": LLAMA
     | {"routing": {"strategy": "PrefixAffinity", "prefixCharacters": 512}},
@@ -162,6 +166,7 @@ ACCEPTED_CASCADES = {
     "answers that are judged and sent": judged("-12", signal="AnswerLogprob")
     | {"weights": {"mode": "Observe"}},
     "a longer hold": judged("-1.5") | {"stream": {"holdBackTokens": 48, "holdBackTime": "1s"}},
+    "a limit on cost": CASCADE | {"limits": {"maxCostPerRequest": "0.05"}},
     "requests that choose their tier": CASCADE | {"clientChoice": ["Tier", "MinTier"]},
     "data that stays inside": CASCADE | {"dataPolicy": {"localOnly": ["private"]}},
     "data that stays inside, all but the public": CASCADE | {"dataPolicy": {"allowed": ["public"]}},
@@ -190,6 +195,14 @@ REJECTED_TIERS = {
         "give exactly one engine: vllm, llamaCpp (llamaCpp: {} is enough)",
     ),
     "two engines": (LLAMA | {"vllm": {}}, "give exactly one engine"),
+    "a price by half": (
+        EXTERNAL | {"price": {"inputPerMillionTokens": "0.15"}},
+        "outputPerMillionTokens: Required value",
+    ),
+    "a price with a sign": (
+        EXTERNAL | {"price": {"inputPerMillionTokens": "$1", "outputPerMillionTokens": "1"}},
+        "must be US dollars as a decimal string",
+    ),
     "no model": (
         changed(LLAMA, "model", None),
         "give model.uri, such as hf://owner/repository or pvc://claim/path",
@@ -420,6 +433,11 @@ REJECTED_CASCADES = {
         "there is no tier to move on to",
     ),
     "holding back nothing": (judged("-1") | {"stream": {"holdBackTokens": 0}}, "greater than or equal to 1"),
+    "a limit on cost of nothing": (CASCADE | {"limits": {"maxCostPerRequest": "0.00"}}, "must be above 0"),
+    "a limit on cost in cents": (
+        CASCADE | {"limits": {"maxCostPerRequest": "5ct"}},
+        "must be US dollars as a decimal string",
+    ),
     "a choice that does not exist": (CASCADE | {"clientChoice": ["Model"]}, "Unsupported value"),
     "a choice made twice": (CASCADE | {"clientChoice": ["Tier", "Tier"]}, "Duplicate value"),
     "a class that is inside and outside": (

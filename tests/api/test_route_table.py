@@ -11,6 +11,7 @@ from modelfleet.api.route_table import (
     DataRule,
     ExternalTarget,
     OverflowRule,
+    Price,
     RouterRules,
     RouteTable,
     TierRoute,
@@ -38,6 +39,7 @@ FRONTIER = replace(
     cold=None,
     engine="external",
     service=None,
+    price=Price(0.15, 0.6),
     external=ExternalTarget(
         base_url="https://x.com/v1",
         api_key_file="/k",
@@ -53,6 +55,7 @@ CHAT = CascadeRoute(
     max_body_bytes=1024,
     tiers=(SMALL, FRONTIER),
     overflow=OverflowRule(when=("Cold", "Error"), share_percent=20),
+    max_cost_microdollars=50_000.0,
     data=DataRule("x-class", ("private",), ("public",), "Reject"),
 )
 TABLE = RouteTable(cascades=(CHAT,), rules=RouterRules(wake=("operators.sys.svc:8080",)))
@@ -142,6 +145,15 @@ BROKEN = {
         broken("cascades.0.overflow.share_percent", "all"),
         "share_percent",
     ),
+    "a price below nothing": (
+        broken("cascades.0.tiers.1.price.input_microdollars", -1.0),
+        "price that is none",
+    ),
+    "a price that is a word": (
+        broken("cascades.0.tiers.1.price.output_microdollars", "x"),
+        "output_microdollars",
+    ),
+    "a limit on cost of nothing": (broken("cascades.0.max_cost_microdollars", 0.0), "limit on cost"),
     "no context": (broken("cascades.0.tiers.0.context_tokens", 0), "has no room"),
     "a wait of less than nothing": (broken("cascades.0.tiers.0.cold.hold_s", 0.0), "less than nothing"),
     "fewer than none may wait": (broken("cascades.0.tiers.0.cold.held_max", -1), "less than nothing"),

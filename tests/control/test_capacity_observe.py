@@ -257,3 +257,15 @@ def test_a_restart_recalls_who_was_out_and_whether_the_spec_changed_meanwhile():
 def test_timestamps_of_kubernetes_are_read():
     assert epoch_s("1970-01-01T00:01:00Z") == 60.0
     assert epoch_s(None) == 0.0
+
+
+def test_a_tier_that_nobody_can_price_counts_as_not_ready_where_that_is_bounded():
+    external = {"external": {"baseURL": "https://x.com/v1", "model": "big"}, "llamaCpp": None, "model": None}
+    unpriced = tier(**external, scaling=None)
+    ready = []
+    for limits in ({}, {"maxCostPerRequest": "0.05"}):
+        seen = replace(observed(chat=cascade(limits=limits)), tiers={SMALL: unpriced})
+        fleet = snapshot(seen, view(*ROUTERS), Memory())
+        ready.append(fleet.cascades[Name("team", "chat")].steps[0].ready)
+
+    assert ready == [1, 0]

@@ -5,7 +5,15 @@ import pytest
 
 from modelfleet import names
 from modelfleet.api.fleet_settings import RouterSettings
-from modelfleet.api.route_table import ColdRule, DataRule, OverflowRule, RouteTable, decode, encode
+from modelfleet.api.route_table import (
+    ColdRule,
+    DataRule,
+    OverflowRule,
+    Price,
+    RouteTable,
+    decode,
+    encode,
+)
 from modelfleet.desired import table
 from tests.make import cascade, cold_tier, external_tier, tier, vllm_tier
 
@@ -272,6 +280,28 @@ def test_a_data_policy_reaches_the_router_in_lower_case():
     assert decode(table.json.loads(table.json.dumps(table.encode(table.RouteTable((route,)))))).cascades == (
         route,
     )
+
+
+PRICE = {"inputPerMillionTokens": "0.15", "outputPerMillionTokens": "0.60"}
+
+
+def test_what_a_request_may_cost_reaches_the_router_in_microdollars():
+    tiers = {"small": SMALL, "frontier": external_tier(price=PRICE)}
+    route = table.cascade_route(cascade(limits={"maxCostPerRequest": "0.05"}), tiers)
+
+    assert route is not None
+    assert route.max_cost_microdollars == 50_000.0
+    assert [step.price for step in route.tiers] == [None, Price(0.15, 0.6)]
+
+
+def test_a_tier_that_nobody_can_bound_gets_no_requests():
+    bounded, free = cascade(limits={"maxCostPerRequest": "0.05"}), cascade()
+    found = [table.cascade_route(one, TIERS) for one in (bounded, free)]
+
+    assert [route and [step.name for step in route.tiers] for route in found] == [
+        ["small"],
+        ["small", "frontier"],
+    ]
 
 
 def test_observing_leaves_the_weights_to_the_operator():

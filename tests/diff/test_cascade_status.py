@@ -72,6 +72,15 @@ CASES: dict[str, tuple[Cascade, Observed, dict[str, str]]] = {
             "TiersReady": "False/SomeTiersNotReady",
         },
     ),
+    "a cost that nobody can bound: the others serve": (
+        cascade(limits={"maxCostPerRequest": "0.05"}),
+        SERVING,
+        {
+            "ResolvedRefs": "False/PriceMissing",
+            "Stalled": "True/PriceMissing",
+            "TiersReady": "False/SomeTiersNotReady",
+        },
+    ),
     "no tier exists": (
         cascade(),
         replace(SERVING, tiers={}),

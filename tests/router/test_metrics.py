@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelfleet.api.route_table import Price
 from modelfleet.router.access_log import AccessLog
 from modelfleet.router.metrics import _POOL_LABELS, _TIER_LABELS, Histogram, RouterMetrics
 
@@ -130,3 +131,24 @@ def test_a_tier_is_idle_since_its_last_request_left():
     stats.in_flight -= 1
     pool.busy_s, now[0] = 150.0, 155.5
     assert idle_s() == 5.5
+
+
+def test_dollars_are_counted_at_the_price_of_their_time():
+    metrics = RouterMetrics("ns")
+    stats = metrics.tier("c", "t", "m")
+
+    def dollars() -> float:
+        return _samples(metrics)["modelfleet_router_cost_dollars_total", TIER]
+
+    stats.spend((1_000_000, 0))
+    assert dollars() == 0.0
+    stats.cost(Price(2.0, 10.0))
+    stats.spend((1_000_000, 500_000))
+    assert dollars() == dollars() == 7.0
+    stats.spend((0, 100_000))
+    stats.cost(Price(0.0, 1.0))
+    stats.spend((0, 1_000_000))
+    assert dollars() == 9.0
+    stats.cost(None)
+    stats.spend((1_000_000, 1_000_000))
+    assert dollars() == 9.0

@@ -16,9 +16,9 @@ from modelfleet.api.meta import (
     list_map,
     matches,
 )
-from modelfleet.api.model_tier import Resources
+from modelfleet.api.model_tier import ModelTier, Resources
 from modelfleet.api.policies import DataPolicy
-from modelfleet.api.scalars import ModelName
+from modelfleet.api.scalars import Dollars, ModelName
 
 
 class TierWeight(ApiModel):
@@ -160,6 +160,13 @@ class Limits(ApiModel):
         ge=1024,
         le=104_857_600,
         description="Largest request body, in bytes; above it the answer is 413.",
+    )
+    max_cost_per_request: (
+        Annotated[Dollars, Rule("self.matches('[1-9]')", "must be above 0; leave it out for no limit")] | None
+    ) = Field(
+        default=None,
+        description="US dollars that one request may cost at most, over all its tiers, as a decimal string; a tier that could "
+        "cost more is not asked. External tiers need a price then: without one they get no requests.",
     )
 
 
@@ -325,3 +332,9 @@ def permille(relative: dict[str, int]) -> dict[str, int]:
     rest = 1000 - sum(floors.values())
     by_remainder = sorted(relative, key=lambda name: -(relative[name] * 1000 % total))
     return {name: share + (name in by_remainder[:rest]) for name, share in floors.items()}
+
+
+def unpriced(spec: CascadeSpec, tier: ModelTier) -> bool:
+    """Whether nobody can say what the tier costs, where the cascade bounds that: it gets no requests then."""
+    bounded = spec.limits.max_cost_per_request is not None
+    return bounded and tier.spec.external is not None and tier.spec.price is None

@@ -16,7 +16,7 @@ from modelfleet.api.meta import (
 )
 from modelfleet.api.scalars import ResourceList
 from modelfleet.api.scaling import Scaling
-from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, VllmEngine
+from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, Price, VllmEngine
 
 
 class NodePoolRef(ApiModel):
@@ -185,6 +185,11 @@ class ModelTierSpec(ApiModel):
     )
     routing: Routing | None = Field(
         default=None, description="How the router chooses a replica. Default: by load alone."
+    )
+    price: Price | None = Field(
+        default=None,
+        description="What its tokens cost: for the dollars that the router counts, and for limits.maxCostPerRequest of a "
+        "Cascade. Default: nothing.",
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced, started and stopped.")
     suspend: bool = Field(

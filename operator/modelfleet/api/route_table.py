@@ -7,6 +7,7 @@ way raises ValueError and the router keeps its last good one.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from ipaddress import ip_network
+from math import inf
 from typing import Any, TypeVar, get_origin
 
 FORMAT_VERSION = 1
@@ -45,6 +46,14 @@ class ColdRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What one token costs, in micro-dollars: as many as a million tokens cost dollars."""
+
+    input_microdollars: float
+    output_microdollars: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierRoute:
     """One step of a cascade.  Exactly one of `service` and `external` is set.
 
@@ -66,6 +75,7 @@ class TierRoute:
     waiting: int = 0  # requests per replica that may wait for a place in one router
     prefix_characters: int = 0  # of each message, that decide for a replica; 0: only its load does
     cold: ColdRule | None = None  # set while it sleeps, and until its first replica answers
+    price: Price | None = None  # None: its tokens cost nothing
     context_tokens: int | None = None  # of one request, prompt and answer together; None: not known
 
 
@@ -103,6 +113,7 @@ class CascadeRoute:
     overflow: OverflowRule | None = None  # None: what fails falls back without a bound, what is busy waits
     choose_tier: bool = False  # clients may name the tier that answers them
     choose_floor: bool = False  # clients may name the cheapest tier that may answer them
+    max_cost_microdollars: float | None = None  # of one request, over all its tiers; None: no limit
     data: DataRule | None = None  # None: all requests may reach every tier
 
 
@@ -176,6 +187,8 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
         raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
     if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
         raise ValueError(f"cascade {cascade.cascade!r} has limits that let nothing through")
+    if cascade.max_cost_microdollars is not None and not 0 < cascade.max_cost_microdollars < inf:
+        raise ValueError(f"cascade {cascade.cascade!r} has a limit on cost that is none")
     if cascade.tiers[-1].accept is not None or cascade.hold_tokens < 1:
         raise ValueError(f"cascade {cascade.cascade!r} escalates to nowhere, or judges nothing")
     return cascade
@@ -216,9 +229,13 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
     accept = raw.get("accept")
     rule = None if accept is None else _checked(AcceptRule(**accept))
     cold = None if raw.get("cold") is None else _checked(ColdRule(**raw["cold"]))
-    tier = _checked(TierRoute(**{**raw, "external": target, "accept": rule, "cold": cold}))
+    price = None if raw.get("price") is None else _checked(Price(**raw["price"]))
+    read = {"external": target, "accept": rule, "cold": cold, "price": price}
+    tier = _checked(TierRoute(**{**raw, **read}))
     if cold is not None and (cold.hold_s <= 0 or cold.held_max < 0):
         raise ValueError(f"tier {tier.name!r} is cold and lets requests wait for less than nothing")
+    if price is not None and not 0 <= min(price.input_microdollars, price.output_microdollars) < inf:
+        raise ValueError(f"tier {tier.name!r} has a price that is none")
     if (tier.service is None) == (tier.external is None):
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
@@ -243,6 +260,7 @@ _Made = TypeVar(
     OverflowRule,
     DataRule,
     ColdRule,
+    Price,
     TierRoute,
     CascadeRoute,
     RouterRules,

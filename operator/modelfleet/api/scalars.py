@@ -30,6 +30,14 @@ Revision = Annotated[
     matches(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "must be a branch, tag or commit: letters, digits and . _ / -"),
     Rule("!self.contains('..')", "must not hold .. in it"),
 ]
+Dollars = Annotated[
+    str,
+    Field(max_length=20),
+    matches(
+        r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
+        'must be US dollars as a decimal string, such as "0.15"',
+    ),
+]
 IntOrString = int | Annotated[str, Field(max_length=32)]
 Image = Annotated[
     str,

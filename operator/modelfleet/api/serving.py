@@ -7,7 +7,7 @@ from pydantic import Field
 from modelfleet.api import engine_flags
 from modelfleet.api.cel import Rule
 from modelfleet.api.meta import ApiModel, ConfigMapKeyRef, DnsName, EnvVar, SecretKeyRef, list_map
-from modelfleet.api.scalars import BaseUrl, FilePath, Image, ModelName, ModelUri, Revision
+from modelfleet.api.scalars import BaseUrl, Dollars, FilePath, Image, ModelName, ModelUri, Revision
 
 ARGS_MAX = 64
 VllmArg = Annotated[str, Field(max_length=2048), *engine_flags.vllm_arg_rules()]
@@ -109,6 +109,17 @@ class LlamaCppEngine(ApiModel):
         default=[],
         description="Environment variables of the engine.",
         json_schema_extra=list_map("name"),
+    )
+
+
+class Price(ApiModel):
+    """What tokens cost."""
+
+    input_per_million_tokens: Dollars = Field(
+        description="US dollars for a million tokens of prompts, as a decimal string."
+    )
+    output_per_million_tokens: Dollars = Field(
+        description="US dollars for a million tokens of answers, as a decimal string."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelfleet import names
-from modelfleet.api.cascade import Cascade, initial_weights
+from modelfleet.api.cascade import Cascade, initial_weights, unpriced
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.scaling import ScalingMetric
@@ -260,6 +260,8 @@ def _cascade(
     for step in spec.tiers:
         tier_name = Name(name.namespace, step.tier_ref.name)
         tier = seen.tiers.get(tier_name)
+        if tier is not None and unpriced(spec, tier):
+            tier = None  # it gets no requests of this cascade, so it must get no weight either
         ready, since_s = _readiness(tier, pods.of_tier(tier_name))
         low, high = (step.weight.min, step.weight.max) if step.weight else (0, 100)
         steps.append(

@@ -4,10 +4,12 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from modelfleet import names
 from modelfleet.api import cascade as api
-from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille
+from modelfleet.api import serving
+from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille, unpriced
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
@@ -19,6 +21,7 @@ from modelfleet.api.route_table import (
     DataRule,
     ExternalTarget,
     OverflowRule,
+    Price,
     RouterRules,
     RouteTable,
     TierRoute,
@@ -119,11 +122,13 @@ def config_map(owner: router.Router, routes: RouteTable) -> Manifest:
 
 
 def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRoute | None:
-    """One Cascade over those of its tiers that exist and are not suspended; None when there is none."""
+    """One Cascade over those of its tiers that exist, run, and have a price where one is needed; None: there is none."""
     usable = [
         (step, tiers[step.tier_ref.name])
         for step in cascade.spec.tiers
-        if step.tier_ref.name in tiers and not tiers[step.tier_ref.name].spec.suspend
+        if step.tier_ref.name in tiers
+        and not tiers[step.tier_ref.name].spec.suspend
+        and not unpriced(cascade.spec, tiers[step.tier_ref.name])
     ]
     if not usable:
         return None
@@ -145,6 +150,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         overflow=_overflow(spec.overflow),
         choose_tier="Tier" in spec.client_choice,
         choose_floor="MinTier" in spec.client_choice,
+        max_cost_microdollars=_microdollars(spec.limits.max_cost_per_request),
         data=_data(spec.data_policy),
     )
 
@@ -180,6 +186,7 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         accept=None if last or step.accept is None else _accept(step.accept),
         concurrency=concurrency(tier),
         waiting=_waiting(tier),
+        price=_price(tier.spec.price),
         context_tokens=context_tokens(tier),
         prefix_characters=routing.prefix_characters
         if routing and routing.strategy == "PrefixAffinity"
@@ -197,6 +204,20 @@ def _cold(tier: ModelTier) -> ColdRule | None:
 
 def _overflow(rule: api.Overflow | None) -> OverflowRule | None:
     return None if rule is None else OverflowRule(when=tuple(rule.when), share_percent=rule.max_share)
+
+
+def _microdollars(dollars: str | None) -> float | None:
+    return None if dollars is None else float(Decimal(dollars) * 1_000_000)
+
+
+def _price(price: serving.Price | None) -> Price | None:
+    if price is None:
+        return None
+    # Dollars for a million tokens are micro-dollars for one.
+    return Price(
+        input_microdollars=float(price.input_per_million_tokens),
+        output_microdollars=float(price.output_per_million_tokens),
+    )
 
 
 def _data(policy: DataPolicy | None) -> DataRule | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelfleet import names
-from modelfleet.api.cascade import Cascade, CascadeTier
+from modelfleet.api.cascade import Cascade, CascadeTier, unpriced
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.conditions import Finding, conditions
@@ -44,7 +44,7 @@ class Observed:
 
 def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
     """The structure loop's part of the Cascade's status."""
-    ready = [_tier_ready(step, seen) for step in cascade.spec.tiers]
+    ready = [_tier_ready(cascade, step, seen) for step in cascade.spec.tiers]
     generation = cascade.metadata.generation
     findings = _findings(cascade, seen, ready=ready)
     return {
@@ -68,9 +68,11 @@ def tier_answers(tier: ModelTier) -> bool:
     return tier.spec.external is not None or bool(tier.status.ready_replicas)
 
 
-def _tier_ready(step: CascadeTier, seen: Observed) -> bool:
+def _tier_ready(cascade: Cascade, step: CascadeTier, seen: Observed) -> bool:
     tier = seen.tiers.get(step.tier_ref.name)
-    return tier is not None and tier_answers(tier) and step.tier_ref.name not in seen.keys_missing
+    if tier is None or unpriced(cascade.spec, tier):
+        return False
+    return tier_answers(tier) and step.tier_ref.name not in seen.keys_missing
 
 
 def _findings(cascade: Cascade, seen: Observed, *, ready: list[bool]) -> list[Finding]:
@@ -115,6 +117,11 @@ def _resolved(cascade: Cascade, seen: Observed) -> Finding:
     if keyless:
         text = f"The API key is missing for ModelTiers: {', '.join(keyless)}"
         return Finding("ResolvedRefs", "False", "ExternalKeyMissing", text)
+    used = {step.tier_ref.name for step in cascade.spec.tiers}
+    priceless = sorted(name for name in used if unpriced(cascade.spec, seen.tiers[name]))
+    if priceless:
+        text = f"limits.maxCostPerRequest needs spec.price of external ModelTiers: {', '.join(priceless)}"
+        return Finding("ResolvedRefs", "False", "PriceMissing", text)
     return Finding("ResolvedRefs", "True", "Resolved", "Every tier exists")
 
 
@@ -123,9 +130,9 @@ def _programmed(cascade: Cascade, seen: Observed, accepted: Finding) -> Finding:
         return Finding("Programmed", "False", accepted.reason, accepted.message)
     if seen.failure is not None:
         return Finding("Programmed", "False", seen.failure.reason, seen.failure.message)
-    usable = [step for step in cascade.spec.tiers if _usable(step, seen)]
+    usable = [step for step in cascade.spec.tiers if _usable(cascade, step, seen)]
     if not usable:
-        return Finding("Programmed", "False", "NoTiers", "None of the tiers exists and is not suspended")
+        return Finding("Programmed", "False", "NoTiers", "None of the tiers exists, runs and may be asked")
     if not seen.table_current:
         return Finding("Programmed", "False", "RouteTablePending", "The route table is being written")
     if not seen.router_ready:
@@ -134,9 +141,9 @@ def _programmed(cascade: Cascade, seen: Observed, accepted: Finding) -> Finding:
     return Finding("Programmed", "True", "Programmed", f"Router {seen.router} serves the Cascade")
 
 
-def _usable(step: CascadeTier, seen: Observed) -> bool:
+def _usable(cascade: Cascade, step: CascadeTier, seen: Observed) -> bool:
     tier = seen.tiers.get(step.tier_ref.name)
-    return tier is not None and not tier.spec.suspend
+    return tier is not None and not tier.spec.suspend and not unpriced(cascade.spec, tier)
 
 
 def _tiers_ready(cascade: Cascade, *, ready: list[bool]) -> Finding:

@@ -81,6 +81,13 @@ class Tries(Generic[S, R]):
         self.tried.append(replica)
         self._left -= 1
 
+    def ended(self, outcome: str) -> None:
+        """The attempt ended, with this word for how: for those who keep accounts."""
+
+    def over(self, steps: Sequence[S]) -> "Tries[S, R]":
+        """The tries of the same request at other steps, from the beginning."""
+        return Tries(steps, turn=self.turn)
+
     def stop(self) -> None:
         """Nothing more at any step."""
         self._left = 0

@@ -10,6 +10,7 @@ from typing import Any
 from modelfleet.api.route_table import CascadeRoute
 from modelfleet.route import context, data_policy, refusal
 from modelfleet.route.keys import ApiKey
+from modelfleet.route.purse import Purse
 from modelfleet.route.refusal import Refused
 
 TIER = b"x-modelfleet-tier"
@@ -62,6 +63,8 @@ class Course:
         if self._route.data is not None:
             places = self._staying(places, headers, key)
         answer = context.answer_tokens(fields) if self._weighs_answers else 0
+        if (purse := self.purse(fields, body_bytes)) is not None:
+            places = self._payable(places, purse)
         if body_bytes // context.BYTES_PER_TOKEN_MIN + answer > self._fits_always:
             places = self._fitting(places, fields)
         return places
@@ -113,6 +116,20 @@ class Course:
         if not inside:
             raise Refused(refusal.DATA_STAYS)
         return inside
+
+    def purse(self, fields: Fields, body_bytes: int) -> Purse | None:
+        """What a request may cost; None: there is no limit."""
+        limit = self._route.max_cost_microdollars
+        return None if limit is None else Purse(limit, fields, body_bytes)
+
+    def _payable(self, places: Places, purse: Purse) -> Places:
+        """The tiers that the request could pay for if it asked no other."""
+        tiers = self._route.tiers
+        found = tuple([place for place in places if purse.covers(tiers[place].price)])
+        if not found:
+            least = min(purse.bound(tiers[place].price) for place in places)
+            raise Refused(refusal.too_expensive(least, limit=self._route.max_cost_microdollars or 0.0))
+        return places if len(found) == len(places) else found
 
     def _fitting(self, places: Places, fields: Fields) -> Places:
         """The tiers whose context may hold the request."""

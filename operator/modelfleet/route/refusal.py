@@ -211,6 +211,17 @@ def context_too_short(longest: int, *, prompt: int, answer: int) -> Refusal:
     )
 
 
+def too_expensive(least: float, *, limit: float) -> Refusal:
+    """400: asking again does not help, asking for less does.  Both in micro-dollars."""
+    return Refusal(
+        400,
+        f"This request could cost ${least / 1e6:.6f} or more, and this model's limit is ${limit / 1e6:.6f} for one "
+        "request. Shorten the prompt, or lower max_tokens.",
+        "invalid_request_error",
+        code="cost_limit_exceeded",
+    )
+
+
 def wrong_method(allowed: str) -> Refusal:
     return Refusal(
         405, f"This path takes {allowed} only.", "invalid_request_error", code="method_not_allowed"

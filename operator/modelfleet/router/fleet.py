@@ -9,6 +9,7 @@ from modelfleet.api.route_table import CascadeRoute, TierRoute
 from modelfleet.route import choose, course
 from modelfleet.route.course import Course, Places
 from modelfleet.route.overflow import Share
+from modelfleet.route.purse import Purse
 from modelfleet.router.metrics import TierStats
 from modelfleet.router.pool import Pool
 
@@ -37,6 +38,7 @@ class Passage:
     judges: bool  # one of the steps has an accept rule
     patient: bool  # it may take long until an answer begins: a stream is kept alive meanwhile
     share: Share | None  # of the requests that may overflow; None where the cascade has no such rule
+    purse: Purse | None = None  # what this request may cost; None: there is no limit
 
 
 @dataclass(frozen=True, slots=True)

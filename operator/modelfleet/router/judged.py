@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from modelfleet.route import accept, account, answer, choose, logprobs, refusal
+from modelfleet.route import accept, account, answer, logprobs, refusal
 from modelfleet.route.accept import Asked, Verdict
 from modelfleet.route.call import Call
 from modelfleet.route.journey import Spent
@@ -88,7 +88,7 @@ class JudgedExchange(Exchange):
             return None
         if not route.observe:
             descends = self._place(step) < self._place(self._order[0])  # what is dearer has failed already
-            if descends or self._journey.escalations >= route.max_escalations or not self._dearer(step):
+            if descends or self._journey.escalations >= route.max_escalations or not self._may_follow(step):
                 return None
         return Trial(rule, self._wants, route)
 
@@ -99,6 +99,13 @@ class JudgedExchange(Exchange):
         """The steps after this one where the request may go and that can take it: an API that is down is no way out."""
         now_s, after = self._loop.time(), self._passage.steps[self._place(step) + 1 :]
         return tuple(one for one in after if one.pool.cold or one.pool.takes(now_s, at_once=False))
+
+    def _may_follow(self, step: Step) -> bool:
+        """Whether there is a dearer step, which can be paid for beside this one."""
+        dearer, purse = self._dearer(step), self._passage.purse
+        if purse is None:
+            return bool(dearer)
+        return any(purse.covers(one.route.price, after=step.route.price) for one in dearer)
 
     def _ask(self, replica: Replica) -> None:
         if self._journey.attempts or self._step is not self._order[0]:
@@ -241,8 +248,9 @@ class JudgedExchange(Exchange):
         """Not good enough: stop this tier, ask the next one from the beginning."""
         step, upstream, dearer = self._step, self._upstream, self._dearer(self._step)
         spent = self._spent(trial)
-        step.stats.tokens_in += spent.prompt or 0
-        step.stats.tokens_out += spent.completion
+        step.stats.spend((spent.prompt or 0, spent.completion))
+        if self._passage.purse is not None and spent.prompt:
+            self._passage.purse.told(step.route.price, (spent.prompt, spent.completion))
         step.stats.escalated[verdict.reason] += 1
         if ended:
             self._keep_best(verdict, spent)
@@ -255,7 +263,7 @@ class JudgedExchange(Exchange):
                 upstream.detach()
             else:
                 upstream.abort()
-        self._tries = choose.Tries(dearer, turn=self._tries.turn)
+        self._tries = self._tries.over(dearer)
         self._attempt()
 
     def _spent(self, trial: Trial) -> Spent:
@@ -280,7 +288,7 @@ class JudgedExchange(Exchange):
         elif partial is not None and refused is not refusal.DEADLINE:
             # Its draft is gone, but the tier works: its answer is better than none.
             self._partial, self._resigned = None, True
-            self._tries = choose.Tries((partial[1],), turn=self._tries.turn)
+            self._tries = self._tries.over((partial[1],))
             self._attempt()
         elif self._opened:
             self._entry.errors[refused.reason] += 1

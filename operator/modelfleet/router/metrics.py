@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from modelfleet.api.route_table import OVERFLOWS
+from modelfleet.api.route_table import OVERFLOWS, Price
 from modelfleet.route.accept import ACCEPTED, REASONS
 from modelfleet.router.access_log import AccessLog
 
@@ -97,6 +97,24 @@ class TierStats:
     escalated: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
     score: Histogram = field(default_factory=lambda: Histogram(_SCORE))
     hold_back: Histogram = field(default_factory=lambda: Histogram(_HOLD_BACK_S))
+
+    price: Price | None = None  # of the tokens that are not counted in dollars yet
+    _microdollars: float = 0.0
+    _priced: tuple[int, int] = (0, 0)  # tokens that are
+
+    def cost(self, price: Price | None) -> None:
+        """From here on tokens cost this."""
+        self.dollars()
+        self.price = price
+
+    def dollars(self) -> float:
+        """What all tokens have cost.  Summed up when it is asked for, and not with every answer."""
+        tokens, price = (self.tokens_in, self.tokens_out), self.price
+        if price is not None:
+            self._microdollars += (tokens[0] - self._priced[0]) * price.input_microdollars
+            self._microdollars += (tokens[1] - self._priced[1]) * price.output_microdollars
+        self._priced = tokens
+        return self._microdollars / 1e6
 
     def spend(self, used: tuple[int, int]) -> None:
         """Count input and output tokens of an answer."""
@@ -236,6 +254,7 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
     errors = _counter("request_errors", "Errors that clients saw, by kind", (*_TIER_LABELS, "kind"))
     attempts = _counter("attempts", "Attempts by how they ended", (*_TIER_LABELS, "outcome"))
     tokens = _counter("tokens", "Tokens of answers", (*_TIER_LABELS, "type"))
+    cost = _counter("cost_dollars", "What those tokens cost, by spec.price of their ModelTier", _TIER_LABELS)
     away = _counter(
         "turned_away", "Times that a tier did not take a request, by reason", (*_TIER_LABELS, "reason")
     )
@@ -247,6 +266,7 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
         started.add_metric(stats.labels, stats.started)
         answered.add_metric(stats.labels, stats.answered)
         in_flight.add_metric(stats.labels, stats.in_flight)
+        cost.add_metric(stats.labels, stats.dollars())
         tokens.add_metric((*stats.labels, "input"), stats.tokens_in)
         tokens.add_metric((*stats.labels, "output"), stats.tokens_out)
         for kind, count in stats.errors.items():
@@ -257,7 +277,7 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
             away.add_metric((*stats.labels, reason), count)
         for reason, count in stats.overflowed.items():
             overflowed.add_metric((*stats.labels, reason), count)
-    yield from (started, answered, errors, attempts, tokens, away, overflowed, in_flight)
+    yield from (started, answered, errors, attempts, tokens, cost, away, overflowed, in_flight)
 
 
 def _judgements(tiers: list[TierStats]) -> Iterator[Metric]:

@@ -11,13 +11,12 @@ break (an error event, no [DONE], connection cut), never as an end, and never me
 
 from dataclasses import replace
 
-from modelfleet.route import account, answer, choose, patience, refusal, waiting
-from modelfleet.route.account import End
+from modelfleet.route import account, answer, patience, refusal, waiting
 from modelfleet.route.call import EMBEDDINGS, Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
-from modelfleet.router import spill
+from modelfleet.router import spill, thrift
 from modelfleet.router.fleet import Passage, Step, retry_after_s
 from modelfleet.router.headers import answer_fields, asking, forwarded
 from modelfleet.router.message import Request
@@ -50,7 +49,7 @@ class Exchange:
         self._order = passage.order
         self._journey = Journey(passage.judges, self._start_s, self.size)
         self._recorder = shell.recorder
-        self._tries: choose.Tries[Step, Replica] = choose.Tries(self._order, turn=shell.turn())
+        self._tries = thrift.tries(passage, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
         self._body = self._encoded(self._order[0])
         self._committed = self._slow = self._waits = False
@@ -347,7 +346,7 @@ class Exchange:
             journey.used = used
             if self._committed or result == account.ANSWERED:
                 journey.answer_bytes = self._held_bytes if scan is None else scan.bytes
-            end = End(result, status, code, self._loop.time())
+            end = account.End(result, status, code, self._loop.time())
             self._recorder.over(end, self._request, self._call.stream, self._passage.route, journey)
 
     def _drop(self, outcome: str) -> None:
@@ -367,6 +366,7 @@ class Exchange:
             step.pool.quit(self)
             return
         step.stats.attempts[outcome] += 1
+        self._tries.ended(outcome)
         self._upstream = None
         step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 

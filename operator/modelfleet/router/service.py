@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 from prometheus_client import CollectorRegistry
@@ -97,8 +98,11 @@ class Service:
         return kind(client, request, asked, passage, self._shell)
 
     def _passage(self, line: Line, asked: call.Call, request: Request) -> Passage:
-        places = line.course.places(request.headers, asked.fields, len(request.body), request.key)
-        return line.way(places, choose.entry(line.bounds, self._shell.spin()))
+        course, body_bytes = line.course, len(request.body)
+        places = course.places(request.headers, asked.fields, body_bytes, request.key)
+        passage = line.way(places, choose.entry(line.bounds, self._shell.spin()))
+        purse = course.purse(asked.fields, body_bytes)
+        return passage if purse is None else replace(passage, purse=purse)
 
     def on_refused(self, refused: Refusal) -> None:
         self._state.metrics.refused[refused.reason, str(refused.status)] += 1

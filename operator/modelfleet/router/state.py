@@ -184,6 +184,9 @@ class State:
             (pool.stats for pool in self.pools.values()),
         )
         self.metrics.keys_missing = draft.keys_missing
+        for one in lines.values():
+            for step in one.steps:
+                step.stats.cost(step.route.price)
         self.fleet = fleet(lines)
         if table is not None:
             self.recorder.follow(table.rules)
