@@ -16,6 +16,7 @@ import pytest
 from modelfleet.api.route_table import RouteTable
 from modelfleet.router import app
 from modelfleet.router.app import App, Ports
+from modelfleet.router.keys import KeyRing
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -170,6 +171,29 @@ async def test_house_is_kept_after_a_fault(monkeypatch: pytest.MonkeyPatch):
         running = asyncio.create_task(process.run([]))
         try:
             await until(lambda: len(asked) > 2)
+        finally:
+            running.cancel()
+
+
+async def test_revoked_key_is_noticed_while_the_house_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(app, "_HOUSEKEEPING_S", 0.001)
+    entry = tmp_path / "team"
+    entry.write_text('{"sha256": "%s"}' % ("a" * 64))
+    keys = KeyRing(str(tmp_path), now=asyncio.get_running_loop().time)
+    async with router(cascade(tier("small", weight=1000)), {}, keys=keys) as rig:
+        process = App(
+            rig.state,
+            refresh_secrets=lambda: False,
+            loop=asyncio.get_running_loop(),
+            ports=Ports("127.0.0.1", 0, 0),
+        )
+        running = asyncio.create_task(process.run([]))
+        try:
+            assert keys.counts() == {"usable": 1, "broken": 0}
+            entry.unlink()
+            await until(lambda: keys.counts() == {"usable": 0, "broken": 0})
         finally:
             running.cancel()
 
