@@ -2,7 +2,8 @@
 
 import pytest
 
-from e2e.scenarios.world import Answer, World
+from e2e.demo.ask import Answer
+from e2e.scenarios.world import World
 
 # Greedy answers of SmolLM2-135M at 24 tokens: of the one it is sure (mean log probability -0.25), of the other not
 # (-1.1).  The threshold of the tests is measured all the same: it lies halfway between what the cluster says.

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.cluster import models
 from e2e.demo import install
+from e2e.demo.ask import Answer, ask_all
 from e2e.demo.fleet import condition, current
 from e2e.demo.kube import CommandFailed, Kube, Manifest, NotSeen, wait_until
 from e2e.demo.traffic import Traffic
@@ -20,53 +21,6 @@ from modelfleet import names
 READY_LIMIT_S = 120.0
 TEMPLATE = "{% for m in messages %}Question: {{ m.content }}\nAnswer:{% endfor %}"
 SHOWN = ("fleet", "deployments,pods,services,configmaps,endpointslices", "events")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a client got.  Names of headers are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: str
-
-    @property
-    def tier(self) -> str | None:
-        return self.headers.get("x-modelfleet-tier")
-
-    @property
-    def escalations(self) -> int:
-        return int(self.headers["x-modelfleet-escalations"])
-
-    @property
-    def score(self) -> float:
-        """The signal of the answer, a log probability."""
-        return float(self.headers["x-modelfleet-score"])
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """A whole answer, read."""
-        found: dict[str, Any] = json.loads(self.body)
-        return found
-
-    @property
-    def text(self) -> str:
-        return str(self.fields["choices"][0]["message"]["content"])
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """What a stream said, without [DONE]."""
-        lines = [line.removeprefix("data: ") for line in self.body.splitlines() if line.startswith("data: ")]
-        return [json.loads(line) for line in lines if line != "[DONE]"]
-
-    @property
-    def comments(self) -> list[str]:
-        return [line for line in self.body.splitlines() if line.startswith(":")]
-
-    @property
-    def streamed_text(self) -> str:
-        choices = [choice for event in self.events for choice in event["choices"]]
-        return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 @dataclass
@@ -167,6 +121,11 @@ class World:
         except NotSeen as err:
             raise NotSeen(f"{err}; it was {last}") from None
 
+    def kill(self, tier: str) -> None:
+        """End the tier's pods as a node that dies does: without a word."""
+        selector = f"{names.LABEL_TIER}={names.tier_child(tier)}"
+        self.kubectl("delete", "pods", "-l", selector, "--grace-period=0", "--force")
+
     @contextmanager
     def load(self, model: str, **settings: float) -> Iterator[Traffic]:
         """Requests for as long as the block lasts; at its end none may have failed."""
@@ -189,11 +148,14 @@ class World:
 
     def ask_all(self, requests: list[dict[str, Any]], *, at_once: int = 1) -> list[Answer]:
         """Many of them, `at_once` at the same time; the answers in the order of the requests."""
-        lines = "\n".join(json.dumps(_request(**fields)) for fields in requests)
-        url = f"http://modelfleet-router.{self.namespace}.svc/v1/chat/completions"
-        command = ["python3", "-m", "e2e.load.ask", url, str(at_once)]
-        told = self.kube.kubectl("exec", "-i", "-n", "clients", "load", "--", *command, stdin=lines)
-        return [Answer(**json.loads(line)) for line in told.splitlines()]
+        return ask_all(self.kube, self.namespace, requests, at_once=at_once)
+
+    def left_the_cluster(self) -> str:
+        """All that the API of `external_tier` was ever sent."""
+        ask = 'curl -sk -H "Authorization: Bearer $(cat /key/token)" https://127.0.0.1:8443/seen'
+        return self.kube.kubectl(
+            "exec", "-n", "frontier", "deployment/api", "-c", "door", "--", "sh", "-c", ask
+        )
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over all routers of all samples of this name that have these labels."""
@@ -270,18 +232,3 @@ def seconds_until(seen: Callable[[], bool], *, what: str, limit_s: float) -> flo
     start = time.monotonic()
     wait_until(what, lambda: _calm(seen), limit_s=limit_s)
     return time.monotonic() - start
-
-
-def _request(
-    *,
-    model: str,
-    question: str,
-    headers: dict[str, str] | None = None,
-    temperature: float = 0.0,
-    max_tokens: int = 4,
-    **fields: Any,
-) -> dict[str, Any]:
-    """A line for e2e/load/ask.py.  Without chance, and short, unless `fields` say otherwise."""
-    messages = [{"role": "user", "content": question}]
-    sampling = {"temperature": temperature, "max_tokens": max_tokens}
-    return {"headers": headers or {}, "body": {"model": model, "messages": messages, **sampling, **fields}}

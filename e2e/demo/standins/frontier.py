@@ -1,19 +1,21 @@
 """The door of a paid API: TLS, an API key, one model name; behind it a llama.cpp server on loopback.
 
-Runs inside the cluster with the standard library alone.  Settings come from the environment.
+It keeps the last bodies it was sent: GET /seen, with the key, is for tests that ask what has left the cluster.  Runs inside the cluster with the standard library alone.  Settings come from the environment.
 """
 
 import http.client
 import json
 import os
 import ssl
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 BACKEND = ("127.0.0.1", 8000)
 BACKEND_LIMIT_S = 120.0
 CHUNK_BYTES = 65536
+KEPT_BODIES = 10_000
 PASSED_ON = ("content-type",)
 
 
@@ -21,8 +23,12 @@ class Frontier(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     key: str
     model: str
+    seen: ClassVar[deque[str]] = deque(maxlen=KEPT_BODIES)
 
     def do_GET(self) -> None:
+        if self.path == "/seen" and self._has_key():
+            self._send_json(200, list(self.seen))
+            return
         if self.path != "/healthz":
             self._refuse(404, "not_found", "no such path")
             return
@@ -36,12 +42,16 @@ class Frontier(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        if self.headers.get("Authorization") != f"Bearer {self.key}":
+        self.seen.append(body.decode(errors="replace"))
+        if not self._has_key():
             self._refuse(401, "invalid_api_key", "Incorrect API key provided")
         elif json.loads(body).get("model") != self.model:
             self._refuse(404, "model_not_found", f"only {self.model} is served here")
         else:
             self._relay(body)
+
+    def _has_key(self) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {self.key}"
 
     def _relay(self, body: bytes) -> None:
         backend = http.client.HTTPConnection(*BACKEND, timeout=BACKEND_LIMIT_S)
