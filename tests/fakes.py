@@ -101,12 +101,16 @@ class FakeHub:
 
 @dataclass
 class FakeReports:
-    """Reports (see ports) that answer with `missing`."""
+    """Reports (see ports) that answer with what is set here."""
 
     missing: frozenset[str] | None = None
+    usable: int | None = None
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         return self.missing
+
+    async def keys_usable(self, addresses: Sequence[str]) -> int | None:
+        return self.usable
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         return {}

@@ -87,3 +87,40 @@ async def test_what_routers_write_is_what_is_read():
 
     assert await reports.quiet(["10.0.0.1"]) == {"10.0.0.1": {"small": Quiet(0.0, 2.0)}}
     await reports.close()
+
+
+USABLE = {
+    "10.0.0.1": httpx.Response(200, text='modelfleet_router_api_keys{state="usable"} 3.0\n'),
+    "10.0.0.2": httpx.Response(200, text='modelfleet_router_api_keys{state="usable"} 0.0\n'),
+    "10.0.0.3": httpx.Response(200, text="# asks for no keys\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "want"),
+    [
+        (["10.0.0.1"], 3),
+        (["10.0.0.1", "10.0.0.2"], 0),
+        (["10.0.0.1", "10.0.0.3"], 3),
+        (["10.0.0.3"], None),
+        ([], None),
+    ],
+)
+async def test_keys_usable(addresses: list[str], want: int | None):
+    transport = httpx.MockTransport(lambda request: USABLE[request.url.host])
+    reports = RouterReports(httpx.AsyncClient(transport=transport))
+
+    assert await reports.keys_usable(addresses) == want
+    await reports.close()
+
+
+async def test_what_a_router_tells_of_its_keys_is_understood():
+    metrics = RouterMetrics("ns")
+    metrics.api_keys = lambda: {"usable": 12, "broken": 1}
+    text = generate_latest(metrics.registry()).decode()
+    reports = RouterReports(
+        httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=text)))
+    )
+
+    assert await reports.keys_usable(["10.0.0.1"]) == 12
+    await reports.close()

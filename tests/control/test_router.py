@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from modelfleet import names
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.key import Key
 from modelfleet.api.route_table import decode
 from modelfleet.control.router import REPORTS_S, ROUTER, reconcile_router
@@ -207,3 +208,20 @@ async def test_a_router_that_changes_and_counts_the_same_writes_nothing(world: W
     world.add(router_pod(1, ready=False), router_pod(2, ready=True))
 
     assert await reconciled(world) == []
+
+
+async def test_keys_that_nobody_can_use_are_a_condition(world: World):
+    keys = {"router": {"apiKeys": {"secretRef": {"name": "modelfleet-keys"}}}}
+    world.ctx.settings.now = FleetSettings.model_validate(keys)
+    world.reports.usable = 0
+
+    assert await reconcile_router(SHARED, world.ctx) == REPORTS_S
+    assert world.conditions("Cascade", "chat")["Authenticated"] == "True/NoUsableKeys"
+
+    world.reports.usable = 2
+    await reconciled(world)
+    assert world.conditions("Cascade", "chat")["Authenticated"] == "True/ApiKeys"
+
+    world.ctx.settings.now = FleetSettings()
+    await reconciled(world)
+    assert world.conditions("Cascade", "chat")["Authenticated"] == "False/NoApiKeys"

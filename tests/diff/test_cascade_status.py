@@ -134,6 +134,11 @@ CASES: dict[str, tuple[Cascade, Observed, dict[str, str]]] = {
         replace(SERVING, api_keys="modelfleet-keys"),
         {"Authenticated": "True/ApiKeys"},
     ),
+    "clients need keys, and there are none": (
+        cascade(),
+        replace(SERVING, api_keys="modelfleet-keys", api_keys_usable=0),
+        {"Authenticated": "True/NoUsableKeys"},
+    ),
     "paused": (cascade(), replace(SERVING, paused=True), {"Paused": "True/PausedByAnnotation"}),
 }
 

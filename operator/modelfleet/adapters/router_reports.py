@@ -25,6 +25,8 @@ _HELD = re.compile(
     rf'^modelfleet_router_requests_held\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
 )
 
+_USABLE = re.compile(r'^modelfleet_router_api_keys\{state="usable"\} ([0-9]{1,9}(?:\.0)?)$', re.MULTILINE)
+
 
 class RouterReports:
     """Reports (see ports) read from the routers' metrics."""
@@ -37,6 +39,12 @@ class RouterReports:
         answers = await asyncio.gather(*map(self._metrics, addresses))
         known = [_missing(text) for text in answers if text is not None]
         return frozenset().union(*known) if known else None
+
+    async def keys_usable(self, addresses: Sequence[str]) -> int | None:
+        """The fewest API keys that a router at one of these addresses lets in; None when none asks for any."""
+        answers = await asyncio.gather(*map(self._metrics, addresses))
+        found = [_USABLE.search(text) for text in answers if text is not None]
+        return min((int(float(each[1])) for each in found if each), default=None)
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier; a router that does not answer is absent."""

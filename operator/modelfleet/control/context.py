@@ -31,6 +31,7 @@ class Context:
     resync_s: float
     wake: tuple[str, ...] = ()  # host:port where routers call the operators
     keys_missing: dict[Key, frozenset[str]] = field(default_factory=dict)  # by router, as last reported
+    keys_usable: dict[Key, int] = field(default_factory=dict)  # by router that asks its clients for keys
     touched: Callable[[Manifest], None] = lambda _: None
 
     def took(self, item: Manifest) -> None:

@@ -68,5 +68,8 @@ class Reports(Protocol):
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         """ModelTiers whose API key a router at one of these addresses misses; None when no router answers."""
 
+    async def keys_usable(self, addresses: Sequence[str]) -> int | None:
+        """The fewest API keys that a router at one of these addresses lets in; None when none asks for any."""
+
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier, for how long there was no request; routers that do not answer are absent."""

@@ -54,17 +54,24 @@ async def reconcile_router(key: Key, ctx: Context) -> float | None:
 
 
 async def _ask_for_keys(world: _World, ctx: Context) -> bool:
-    """Learn which API keys the router misses; whether any tier needs one.  Silence changes nothing."""
-    externals = [tier.spec.external for tier in world.tiers.values() if tier.spec.external]
-    if not any(external.api_key_secret_ref for external in externals):
-        ctx.keys_missing.pop(world.key, None)
-        return False
+    """Learn which keys of external tiers the router misses, and how many of its clients' it finds.
+
+    Whether it needs any.  Silence changes nothing.
+    """
     running = _ready_pods(world.key, ctx)
     addresses = [address for pod in running if (address := pod["status"].get("podIP"))]
-    missing = await ctx.reports.keys_missing(addresses)
-    if missing is not None:
+    externals = [tier.spec.external for tier in world.tiers.values() if tier.spec.external]
+    for_tiers = any(external.api_key_secret_ref for external in externals)
+    for_clients = ctx.settings.now.router.api_keys is not None
+    if not for_tiers:
+        ctx.keys_missing.pop(world.key, None)
+    elif (missing := await ctx.reports.keys_missing(addresses)) is not None:
         ctx.keys_missing[world.key] = missing & set(world.tiers)
-    return True
+    if not for_clients:
+        ctx.keys_usable.pop(world.key, None)
+    elif (usable := await ctx.reports.keys_usable(addresses)) is not None:
+        ctx.keys_usable[world.key] = usable
+    return for_tiers or for_clients
 
 
 def _router_pods(key: Key, ctx: Context) -> Sequence[Manifest]:
@@ -149,6 +156,7 @@ async def _write_statuses(world: _World, failure: Cause | None, ctx: Context) ->
             keys_missing=ctx.keys_missing.get(key, frozenset()),
             paused=paused(item),
             api_keys=api_keys.secret_ref.name if api_keys else None,
+            api_keys_usable=ctx.keys_usable.get(key),
         )
         status = cascade_status.status(cascade, seen, now_s=ctx.clock.now_s())
         own = Key("Cascade", key.namespace, cascade.metadata.name)

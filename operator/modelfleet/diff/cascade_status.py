@@ -40,6 +40,7 @@ class Observed:
     keys_missing: frozenset[str] = frozenset()  # external ModelTiers whose API key the router does not find
     paused: bool = False
     api_keys: str | None = None  # the Secret whose keys clients need
+    api_keys_usable: int | None = None  # how many of them let somebody in; None while no router has told
 
 
 def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
@@ -103,6 +104,9 @@ def _authenticated(seen: Observed) -> Finding:
     if seen.api_keys is None:
         text = "Whoever reaches the router may use it: the setting router.apiKeys names no Secret"
         return Finding("Authenticated", "False", "NoApiKeys", text)
+    if seen.api_keys_usable == 0:
+        text = f"Nobody comes in: there is no usable key in Secret {seen.api_keys} of this namespace"
+        return Finding("Authenticated", "True", "NoUsableKeys", text)
     return Finding("Authenticated", "True", "ApiKeys", f"Clients need a key of Secret {seen.api_keys}")
 
 
