@@ -120,10 +120,13 @@ def test_limits_are_divided_among_ready_routers(ready: int, wanted: int, want: i
 
 
 def test_settings_of_routers_reach_their_table():
-    asked = RouterSettings.model_validate({"accessLog": {"samplePercent": 20}})
+    asked = RouterSettings.model_validate(
+        {"accessLog": {"samplePercent": 20}, "tracing": {"endpoint": "http://otel:4318", "samplePercent": 5}}
+    )
     told = table.rules(asked, ready=1, wanted=1)
+    read = decode(json.loads(json.dumps(encode(RouteTable((), told))))).rules
 
-    assert decode(json.loads(json.dumps(encode(RouteTable((), told))))).rules.access_log_percent == 20
+    assert (read.access_log_percent, read.tracing_endpoint, read.tracing_percent) == (20, "http://otel:4318", 5)
 
 
 OVERFLOW = {

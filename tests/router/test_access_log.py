@@ -76,7 +76,7 @@ async def logged(
         ]
         route: CascadeRoute = cascade(*tiers, **more)
         ports = {f"{name}-svc": [engine.port] for name, engine in zip(names, found, strict=True)}
-        told = Recorder(log.log, spin=lambda: spin)
+        told = Recorder(log.log, None, spin=lambda: spin)
         rules = RouterRules(access_log_percent=percent)
         async with router(route, ports, recorder=told, rules=rules) as rig:
             yield rig, found, log

@@ -121,6 +121,23 @@ class AddressSettings(SettingsModel):
     )
 
 
+class TracingSettings(SettingsModel):
+    """Spans of requests and their attempts."""
+
+    endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        max_length=2048,
+        description="Base URL of an OTLP/HTTP collector; spans go to its /v1/traces. Default: none, and nothing is traced.",
+    )
+    sample_percent: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="Share of requests that are traced, of those whose caller has not decided it.",
+    )
+
+
 class RouterSettings(SettingsModel):
     """Routers that a namespace's Cascades share."""
 
@@ -135,6 +152,9 @@ class RouterSettings(SettingsModel):
     )
     access_log: AccessLogSettings = Field(
         default=AccessLogSettings(), description="What routers tell of requests."
+    )
+    tracing: TracingSettings = Field(
+        default=TracingSettings(), description="Spans of requests and their attempts."
     )
     external_addresses: AddressSettings = Field(
         default=AddressSettings(), description="Where external tiers may be reached."

@@ -124,6 +124,8 @@ class RouterRules:
     routers: int = 1  # that are ready: limits which hold for the whole are divided by it
     wake: tuple[str, ...] = ()  # host:port of the operators, called when a request needs a cold tier
     access_log_percent: int = 0  # of requests that get a line in the access log; 0: there is none
+    tracing_endpoint: str = ""  # base URL of an OTLP/HTTP collector; empty: nothing is traced
+    tracing_percent: int = 0  # of requests that are traced where their caller says nothing about it
     external_allow: tuple[
         str, ...
     ] = ()  # networks where external tiers may be; none: all that nothing denies
@@ -171,8 +173,9 @@ def _rules(raw: Mapping[str, Any]) -> RouterRules:
         raise ValueError(f"route table has operators that are no addresses: {rules.wake}")
     if rules.routers < 1:
         raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
-    if not 0 <= rules.access_log_percent <= 100:  # noqa: PLR2004 - percent
-        raise ValueError(f"route table wants {rules.access_log_percent} percent of requests logged")
+    for percent in (rules.access_log_percent, rules.tracing_percent):
+        if not 0 <= percent <= PERCENT_MAX:
+            raise ValueError(f"route table wants {percent} percent of requests told")
     return rules
 
 

@@ -23,6 +23,7 @@ from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.recorder import Recorder
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
+from modelfleet.router.tracing import Tracing
 
 # glibc's names for what mallopt changes, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -87,6 +88,7 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
     secrets = Secrets()
     keys = KeyRing(args.api_keys, now=loop.time) if args.api_keys else None
     lines = AccessLog(sys.stdout.fileno(), loop=loop, clock=time.time)
+    tracing = Tracing(loop=loop, spin=random.random)
     metrics = RouterMetrics(args.namespace)
     metrics.access_log = lines
     state = State(
@@ -95,7 +97,7 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
         loop=loop,
         router=args.router,
         keys=keys,
-        recorder=Recorder(lines, spin=random.random),
+        recorder=Recorder(lines, tracing, spin=random.random),
     )
     app = App(
         state,
@@ -105,6 +107,7 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
     )
     await app.run([watch.run() for watch in _watches(server, args.namespace, args.router, state)])
     lines.close()
+    await loop.run_in_executor(None, tracing.close)
 
 
 def _watches(server: ApiServer, namespace: str, router: str, state: State) -> list[Watch]:

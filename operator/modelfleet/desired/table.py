@@ -98,6 +98,8 @@ def rules(settings: RouterSettings, *, ready: int, wanted: int) -> RouterRules:
     return RouterRules(
         routers=max(1, ready or wanted),
         access_log_percent=settings.access_log.sample_percent,
+        tracing_endpoint=settings.tracing.endpoint or "",
+        tracing_percent=settings.tracing.sample_percent,
         external_allow=tuple(settings.external_addresses.allow),
         external_deny=tuple(settings.external_addresses.deny),
     )

@@ -34,7 +34,7 @@ class Exchange:
         "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_tries", "_upstream", "_waits", "size",
+        "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "size",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
@@ -49,12 +49,12 @@ class Exchange:
         self._order = passage.order
         self._journey = Journey(passage.judges, self._start_s, self.size)
         self._recorder = shell.recorder
+        self._trace = shell.recorder.trace(request, passage.route, call.fields) if shell.recorder.on else None
         self._tries = thrift.tries(passage, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
         self._body = self._encoded(self._order[0])
         self._committed = self._slow = self._waits = False
         self._scan: EventScan | None = None
-        self._held_bytes = 0
         self._upstream: Upstream | None = None
 
     def begin(self) -> None:
@@ -124,6 +124,8 @@ class Exchange:
         self._replica = replica
         self._tries.began(replica)
         self._journey.began(self._step.route.name)
+        if self._trace is not None:
+            self._forwarded = self._trace.began(self._step.route, replica.host, replica.port)
         self._attempt_s = self._last_byte_s = self._loop.time()
         self._first_try = True
         self._held: list[bytes] = []
@@ -337,17 +339,15 @@ class Exchange:
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._journey.attempts)
         self._over(account.REFUSED, refused.status, code=refused.code)
 
-    def _over(
-        self, result: str, status: int, used: tuple[int, int] = (0, 0), code: str | None = None
-    ) -> None:
+    def _over(self, how: str, status: int, used: tuple[int, int] = (0, 0), code: str | None = None) -> None:
         """The request has ended, in one way or another: called once for each that began."""
         if self._recorder.on:
             journey, scan = self._journey, self._scan
             journey.used = used
-            if self._committed or result == account.ANSWERED:
+            if self._committed or how == account.ANSWERED:
                 journey.answer_bytes = self._held_bytes if scan is None else scan.bytes
-            end = account.End(result, status, code, self._loop.time())
-            self._recorder.over(end, self._request, self._call.stream, self._passage.route, journey)
+            end, route = account.End(how, status, code, self._loop.time()), self._passage.route
+            self._recorder.over(end, self._request, self._call.stream, route, journey, self._trace)
 
     def _drop(self, outcome: str) -> None:
         """Stop the attempt under way, or the wait for one."""
@@ -365,6 +365,8 @@ class Exchange:
             self._waits = False
             step.pool.quit(self)
             return
+        if self._trace is not None:
+            self._trace.left(outcome, self._journey)
         step.stats.attempts[outcome] += 1
         self._tries.ended(outcome)
         self._upstream = None
