@@ -12,6 +12,7 @@ JUDGED: dict[str, tuple[list[str], list[str], str, bool]] = {
     "metadata": ([], [], "169.254.169.254", True),
     "metadata of six": ([], [], "fd00:ec2::254", True),
     "metadata elsewhere": ([], [], "100.100.100.200", True),
+    "a host's own services": ([], [], "168.63.129.16", True),
     "its neighbour": ([], [], "100.100.100.201", False),
     "this host": ([], [], "127.0.0.1", True),
     "this host, otherwise": ([], [], "127.8.9.1", True),

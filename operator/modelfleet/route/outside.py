@@ -20,6 +20,8 @@ NEVER: tuple[Network, ...] = tuple(
             "127.0.0.0/8",
             "169.254.0.0/16",  # link-local; metadata of most clouds
             "100.100.100.200/32",  # metadata of one
+            "168.63.129.16/32",  # what another's hosts offer their machines
+            "192.0.0.192/32",  # metadata of one more
             "224.0.0.0/4",
             "255.255.255.255/32",
             "::/128",
