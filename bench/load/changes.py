@@ -9,7 +9,7 @@ from typing import Self
 
 from bench.figures import Figure, ranged
 from bench.load import routers
-from bench.load.client import Clients, quantile
+from bench.load.client import Clients, failures, quantile
 from bench.load.routers import SERVICE_LAG_S, Router, Service
 from bench.load.setting import Setting, ask, plane, world
 from bench.load.site import table
@@ -38,12 +38,11 @@ async def weight_flips(setting: Setting) -> list[Figure]:
             found.plane.write(table(weights))
         await load
     seen = clients.seen
-    failed = _failed(clients)
     outside = sum(not _within(seen.tiers, since_s, heavy) for since_s, heavy in at[:-1])
     p99 = quantile(seen.took_ms, 0.99)
     return [
         ranged("weight_flips", len(at), [len(at)], "flips"),
-        ranged("weight_flip_failed_requests", failed, [failed], f"of {len(seen.ended_s)}", at_most=0),
+        failures("weight_flip_failed_requests", [seen], refused=True),
         # One of a thousand windows lies outside by chance.
         ranged("weight_flip_windows_outside_the_bound", outside, [outside], f"of {len(at) - 1}", at_most=1),
         ranged("weight_flip_p99_ms", p99, [p99], "ms"),
@@ -81,16 +80,9 @@ async def control_plane(setting: Setting) -> list[Figure]:
         back_s = time.monotonic()
         await found.plane.start()
         await load
-    failed = _failed(clients)
     since_s = max((asked_s for asked_s, tier in clients.seen.tiers if tier == "small"), default=back_s)
     return [
-        ranged(
-            "control_plane_gone_failed_requests",
-            failed,
-            [failed],
-            f"of {len(clients.seen.ended_s)}",
-            at_most=0,
-        ),
+        failures("control_plane_gone_failed_requests", [clients.seen], refused=True),
         # The watch comes back with a growing, jittered pause: 20 s at most.
         ranged("control_plane_back_to_effect_s", since_s - back_s, [since_s - back_s], "s", at_most=20),
     ]
@@ -187,5 +179,4 @@ def _failed(*clients: Clients) -> int:
 
 
 def _counted(name: str, clients: list[Clients]) -> Figure:
-    failed = _failed(*clients)
-    return ranged(name, failed, [failed], f"of {sum(len(each.seen.ended_s) for each in clients)}", at_most=0)
+    return failures(name, [each.seen for each in clients], refused=True)

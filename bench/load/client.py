@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bench.figures import Figure
 from bench.router import load
 
 PROMPT_BYTES = 200
 _TIER = re.compile(rb"\r\nx-modelfleet-tier: (\w+)\r\n")
 _HEAD_BYTES = 1000
+OPEN_MAX = 4000  # of one load: beyond it the machine is too slow for the measurement, and not the router
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Seen:
     refused_s: list[tuple[float, float]] = field(default_factory=list)  # 429 and 503: the same
     tiers: list[tuple[float, str]] = field(default_factory=list)  # of the good ones: when asked, who answered
     failed: Counter[str] = field(default_factory=Counter)  # all others, by what they were
+    unsent: int = 0  # the load could not be made: too many were open
     stale: int = 0  # asked again, as a kept-alive connection was closed before a byte of the answer came
     open: int = 0
 
@@ -129,6 +132,9 @@ class Clients:
             while due_s < until_s:
                 due_s += clock.expovariate(rate)
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                if self.seen.open >= OPEN_MAX:
+                    self.seen.unsent += 1
+                    continue
                 group.create_task(self.one(request))
 
     async def steady(self, count: int, seconds: float, request: bytes) -> None:
@@ -157,6 +163,18 @@ async def _answer(connection: Connection, request: bytes) -> bool:
 
     connection.ask(request, done)
     return await answered
+
+
+def failures(name: str, all_seen: Sequence[Seen], *, refused: bool = False) -> Figure:
+    """Requests that failed, and as what; with `refused`, those too that were refused."""
+    kinds: Counter[str] = Counter()
+    for seen in all_seen:
+        kinds += seen.failed
+        if refused:
+            kinds["refused"] += len(seen.refused_s)
+    count, good = (+kinds).total(), sum(len(seen.ended_s) for seen in all_seen)
+    why = ", ".join(f"{kind}: {number}" for kind, number in (+kinds).items())
+    return Figure(name, count, count, count, f"of {good + count} requests", "<= 0", count == 0, why or None)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

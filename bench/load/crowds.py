@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bench.figures import ROOT, Figure, ranged
-from bench.load.client import Clients, Connection, quantile
+from bench.load.client import Clients, Connection, failures, quantile
 from bench.load.routers import Router
 from bench.load.setting import Setting, World, ask, dial, world
 from bench.load.site import table
@@ -129,7 +129,6 @@ async def slow_readers(setting: Setting) -> list[Figure]:
         reading.cancel()
         for reader in readers:
             reader.close()
-    failed = sum(others.seen.failed.values()) + len(others.seen.refused_s)
     p99 = quantile(others.seen.took_ms, 0.99)
     held = quantile(sent, 0.5)
     return [
@@ -137,7 +136,7 @@ async def slow_readers(setting: Setting) -> list[Figure]:
         # All that two pairs of socket buffers and the router hold of a stream that is hardly read.
         ranged("slow_readers_engine_sent_mib_each", held, sent, "MiB", at_most=13),
         ranged("slow_readers_engines_still_write", filled, [filled], "streams", at_most=0),
-        ranged("slow_readers_others_failed", failed, [failed], "requests", at_most=0),
+        failures("slow_readers_others_failed", [others.seen], refused=True),
         ranged("slow_readers_others_p99_ms", p99, [p99], "ms"),
     ]
 
@@ -199,13 +198,12 @@ async def slow_senders(setting: Setting) -> list[Figure]:
         grown = await most_mib - before
         for each in heads + bodies + large:
             each.close()
-    failed = sum(others.seen.failed.values()) + len(others.seen.refused_s)
     p99 = quantile(others.seen.took_ms, 0.99)
     return [
         ranged("slow_heads_kept_s", heads_s, [heads_s], "s", at_most=12),
         ranged("slow_bodies_kept_s", bodies_s, [bodies_s], "s", at_most=62),
         ranged("slow_senders_router_grows_mib", grown, [grown], "MiB", at_most=128),
-        ranged("slow_senders_others_failed", failed, [failed], "requests", at_most=0),
+        failures("slow_senders_others_failed", [others.seen], refused=True),
         ranged("slow_senders_others_p99_ms", p99, [p99], "ms"),
     ]
 

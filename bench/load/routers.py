@@ -57,10 +57,11 @@ class Router:
 @contextmanager
 def router(plane: Plane, folder: Path) -> Iterator[Router]:
     """A router that watches this API server; wait until it is `ready`."""
-    port = free_ports(2)[0]
+    port, insight = free_ports(2)
     plan = ours(names.SHARED_ROUTER)(Site(folder, (0, 0), plane.control), port)
     log = folder / f"router-{port}.log"
-    with pinned(plan.command, PROXY_CPU, environment=plan.environment, log=log) as process:
+    environment = {**plan.environment, "MODELFLEET_LISTEN_METRICS_PORT": str(insight)}
+    with pinned(plan.command, PROXY_CPU, environment=environment, log=log) as process:
         yield Router(port, process, log)
 
 

@@ -8,6 +8,8 @@ import socket
 import struct
 import termios
 
+from modelfleet.router.crowd import CLIENTS_MAX
+
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _INT = struct.Struct("i")
 _OWN_FILES = 256  # not of clients: the API server, logs, kept-alive connections, modules
@@ -22,6 +24,8 @@ def clients_max() -> int:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return CLIENTS_MAX
     return max(1, (hard - min(_OWN_FILES, hard // 4)) // 2)
 
 
