@@ -1,4 +1,8 @@
-from modelfleet.api.route_table import CascadeRoute
+from dataclasses import replace
+
+import pytest
+
+from modelfleet.api.route_table import CascadeRoute, Price, TierRoute
 from modelfleet.route import account
 from modelfleet.route.account import End
 from modelfleet.route.journey import Journey, Spent
@@ -38,6 +42,32 @@ def test_tokens_are_those_of_all_tiers():
     assert (line["tier"], line["attempts"], line["escalations"]) == ("big", 2, 1)
     assert (line["input_tokens"], line["output_tokens"]) == (20, 10)
     assert (line["duration_s"], line["first_token_s"]) == (2.0, 0.5)
+
+
+COSTS: dict[str, tuple[dict[str, Price], list[Spent], float | None]] = {
+    "no tier has a price": ({}, [], None),
+    "the tier that answered has one": ({"big": Price(2.0, 8.0)}, [], (100 * 2 + 10 * 8) / 1e6),
+    "so has one that was given up": (
+        {"small": Price(0.5, 1.0), "big": Price(2.0, 8.0)},
+        [Spent(None, 4, "small")],
+        (100 * 2 + 10 * 8 + 100 * 0.5 + 4 * 1.0) / 1e6,
+    ),
+    "only that has one": ({"small": Price(0.5, 1.0)}, [Spent(90, 4, "small")], (90 * 0.5 + 4 * 1.0) / 1e6),
+}
+
+
+@pytest.mark.parametrize(("prices", "spent", "want"), COSTS.values(), ids=COSTS)
+def test_cost(prices: dict[str, Price], spent: list[Spent], want: float | None):
+    tiers = tuple(
+        TierRoute(name, name, name, 0, 5.0, "svc", None, price=prices.get(name)) for name in ("small", "big")
+    )
+    journey = Journey()
+    for one in spent:
+        journey.rejected(one)
+    journey.began("big")
+    journey.used = (100, 10)
+
+    assert account.cost_usd(replace(ROUTE, tiers=tiers), journey) == want
 
 
 def test_what_counts_as_failed():

@@ -94,7 +94,7 @@ async def test_line_of_an_answer():
             "path": "/v1/chat/completions", "model": "chat", "cascade": "c", "key": None, "stream": False,
             "result": "Answered", "status": 200, "error": None,
             "tier": "small", "attempts": 1, "escalations": 0, "overflow": None, "outcomes": ["Answered"], "score": None,
-            "accepted": True, "input_tokens": 7, "output_tokens": 2, "first_token_s": None,
+            "accepted": True, "input_tokens": 7, "output_tokens": 2, "first_token_s": None, "cost_usd": None,
             "request_bytes": len(request.partition(b"\r\n\r\n")[2]), "answer_bytes": len(answer.body),
         }  # fmt: skip
 

@@ -17,6 +17,7 @@ REFUSED = "Refused"  # answered with an error
 
 CLIENT_LEFT = 499  # no status was sent; the number that nginx uses
 _SERVER_ERROR = 500
+_MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,30 @@ def line(
         "status": end.status,
         "error": end.code,
     }
-    return told if journey is None else told | _way(journey, end_s=end.at_s)
+    if route is None or journey is None:
+        return told
+    return told | _way(journey, end_s=end.at_s) | {"cost_usd": cost_usd(route, journey)}
+
+
+def cost_usd(route: CascadeRoute, journey: Journey) -> float | None:
+    """What its tokens cost, at the prices of their tiers; None where none of these has a price.
+
+    An engine that was stopped before it told its prompt had the prompt that another one told.
+    """
+    prices = {tier.name: tier.price for tier in route.tiers if tier.price is not None}
+    prompt, completion = journey.used
+    parts = [(journey.tier, prompt, completion)]
+    parts += [
+        (one.tier, prompt if one.prompt is None else one.prompt, one.completion) for one in journey.spent
+    ]
+    paid = [(prices[tier], tokens_in, tokens_out) for tier, tokens_in, tokens_out in parts if tier in prices]
+    if not paid:
+        return None
+    total = sum(
+        price.input_microdollars * tokens_in + price.output_microdollars * tokens_out
+        for price, tokens_in, tokens_out in paid
+    )
+    return round(total / _MICRO, 9)
 
 
 def _way(journey: Journey, *, end_s: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ class Spent:
 
     prompt: int | None
     completion: int
+    tier: str = ""
 
 
 class Journey:

@@ -267,9 +267,10 @@ class JudgedExchange(Exchange):
         self._attempt()
 
     def _spent(self, trial: Trial) -> Spent:
+        tier = self._step.route.name
         if self._scan is None:
-            return Spent(*answer.told_usage(trial.draft.fields))
-        return Spent(*self._scan.usage) if self._scan.usage else Spent(None, trial.draft.events)
+            return Spent(*answer.told_usage(trial.draft.fields), tier)
+        return Spent(*self._scan.usage, tier) if self._scan.usage else Spent(None, trial.draft.events, tier)
 
     def _keep_best(self, verdict: Verdict, spent: Spent) -> None:
         if self._best is not None and self._best.verdict.rank >= verdict.rank:
