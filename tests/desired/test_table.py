@@ -126,7 +126,11 @@ def test_settings_of_routers_reach_their_table():
     told = table.rules(asked, ready=1, wanted=1)
     read = decode(json.loads(json.dumps(encode(RouteTable((), told))))).rules
 
-    assert (read.access_log_percent, read.tracing_endpoint, read.tracing_percent) == (20, "http://otel:4318", 5)
+    assert (read.access_log_percent, read.tracing_endpoint, read.tracing_percent) == (
+        20,
+        "http://otel:4318",
+        5,
+    )
 
 
 OVERFLOW = {

@@ -25,6 +25,10 @@ LENGTHS: dict[str, tuple[dict[str, Any], int]] = {
     "all messages together": (chat(TEN, TEN), 18),
     "parts of a message": (chat([{"type": "text", "text": TEN}, {"type": "text", "text": TEN}]), 18),
     "an image is no text": (chat([{"type": "image_url", "image_url": {"url": "data:" + "A" * 999}}]), 0),
+    "a long text: words at first, then its length": (
+        chat("ab " * 10_000),
+        context.SCANNED_CHARS_MAX // 3 - 1 + (30_000 - context.SCANNED_CHARS_MAX) // 16,
+    ),
     "blanks are no words": (chat(" " * 1000), 0),
     "indented text": (chat("    a    b    c" * 10), 1),
     "no blanks at all": (chat("字" * 160), 10),

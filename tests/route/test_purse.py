@@ -18,6 +18,9 @@ BOUNDS: dict[str, tuple[Price | None, dict[str, Any], float]] = {
     "an answer of unknown length": (ANSWERS, {}, 0),
     "several answers": (ANSWERS, {"max_tokens": 100, "n": 3}, 300),
     "the best of several answers": (ANSWERS, {"max_tokens": 100, "n": 2, "best_of": 5}, 500),
+    "several prompts": (ANSWERS, {"max_tokens": 100, "n": 2, "prompt": ["a", "b", "c"]}, 600),
+    "a prompt of token ids is one": (ANSWERS, {"max_tokens": 100, "prompt": [1, 2, 3]}, 100),
+    "two limits: the larger": (ANSWERS, {"max_tokens": 100, "max_completion_tokens": 1}, 100),
     "nonsense": (ANSWERS, {"max_tokens": 100, "n": "many"}, 100),
     "a prompt: a token a byte": (PROMPTS, {"max_tokens": 100}, 1000 + TEMPLATE_TOKENS),
     "an image": (

@@ -117,7 +117,7 @@ async def test_a_request_that_can_pay_nobody_is_refused():
         answer = await ask(rig)
 
         assert (answer.status, answer.error["code"]) == (400, "cost_limit_exceeded")
-        assert answer.error["message"].startswith("This request could cost $0.010000 or more")
+        assert answer.error["message"].startswith("This request could cost up to $0.010000")
         assert not any(one.asked for one in found)
 
 

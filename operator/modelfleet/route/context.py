@@ -6,14 +6,16 @@ the request moves on then.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelfleet.api.route_table import TierRoute
 
-# A token never spans two words, and none is longer than this on average, blanks apart.  Measured with SmolLM2's
-# tokenizer on this repository: the bound is 54 % of the tokens of its prose and 27 % of those of its code.
+# A token never spans two words, and none is longer than this on average.  Measured with SmolLM2's tokenizer on this
+# repository: the bound is 54 % of the tokens of its prose and 27 % of those of its code.
 CHARS_PER_TOKEN_MAX = 16
+# Words are counted in so much of a prompt, as that takes longer than to parse it; what follows is bounded by its length.
+SCANNED_CHARS_MAX = 16_384
 # By that bound no body has more tokens than half its bytes: a word takes a letter and a blank, an id a digit and a comma.
 BYTES_PER_TOKEN_MIN = 2
 
@@ -51,11 +53,15 @@ def prompt_tokens_min(fields: Mapping[str, Any]) -> int:
     """Tokens that the prompt has at least: of a chat, a prompt, or the longest of several prompts or inputs."""
     messages = fields.get("messages")
     if isinstance(messages, list):
-        return sum(map(_message, messages))
+        return _texts([text for message in messages for text in _said(message)])
+    return max(map(_prompt, prompts(fields)), default=0)
+
+
+def prompts(fields: Mapping[str, Any]) -> list[Any]:
+    """What is to be gone on with, or embedded: each a text or a list of token ids."""
     given = fields.get("prompt", fields.get("input"))
-    if isinstance(given, list) and not all(isinstance(one, int) for one in given):
-        return max(map(_prompt, given))
-    return _prompt(given)
+    several = isinstance(given, list) and not all(isinstance(one, int) for one in given)
+    return given if several else [given]
 
 
 def refused(status: int, body: bytes) -> int | None:
@@ -66,23 +72,32 @@ def refused(status: int, body: bytes) -> int | None:
     return int(found[1] or found[2]) if found else 0
 
 
-def _message(message: object) -> int:
+def _said(message: object) -> list[str]:
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
-        return _text(content)
-    if not isinstance(content, list):
-        return 0
-    texts = (part.get("text") for part in content if isinstance(part, dict))
-    return sum(_text(text) for text in texts if isinstance(text, str))
+        return [content]
+    parts = (
+        [part.get("text") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    )
+    return [text for text in parts if isinstance(text, str)]
 
 
 def _prompt(prompt: object) -> int:
     if isinstance(prompt, str):
-        return _text(prompt)
+        return _texts([prompt])
     return len(prompt) if isinstance(prompt, list) else 0  # a list of token ids
 
 
-def _text(text: str) -> int:
+def _texts(texts: Sequence[str]) -> int:
+    left, tokens = SCANNED_CHARS_MAX, 0
+    for text in texts:
+        head = text[:left]
+        left -= len(head)
+        tokens += _words(head) + (len(text) - len(head)) // CHARS_PER_TOKEN_MAX
+    return tokens
+
+
+def _words(text: str) -> int:
     blanks = text.count(" ")
     # Every run of blanks of odd length, but the first and the last, stands between two words.
     words = blanks - 2 * text.count("  ") - 1

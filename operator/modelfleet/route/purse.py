@@ -32,7 +32,7 @@ class Purse:
     def __init__(self, limit: float, fields: Mapping[str, Any], body_bytes: int) -> None:
         self._limit = limit
         self._prompt = body_bytes + TEMPLATE_TOKENS + IMAGE_TOKENS * _images(fields)
-        self._answer = context.answer_tokens(fields) * _choices(fields)
+        self._answer = _answer(fields) * _answers(fields)
         self._spent = 0.0
         self._held = 0.0  # for the attempt under way; a part of what is spent
 
@@ -67,10 +67,16 @@ class Purse:
         self._held = 0.0
 
 
-def _choices(fields: Mapping[str, Any]) -> int:
-    """How many answers are made: `n`, or the `best_of` so many."""
+def _answer(fields: Mapping[str, Any]) -> int:
+    """How long an answer can become.  Of two limits engines know one or the other: the larger one counts."""
+    asked = (fields.get("max_tokens"), fields.get("max_completion_tokens"))
+    return max([0, *(one for one in asked if isinstance(one, int))])
+
+
+def _answers(fields: Mapping[str, Any]) -> int:
+    """How many are made: for each prompt `n`, or the `best_of` so many."""
     asked = (fields.get("n"), fields.get("best_of"))
-    return max([1, *(one for one in asked if isinstance(one, int))])
+    return max([1, *(one for one in asked if isinstance(one, int))]) * len(context.prompts(fields))
 
 
 def _images(fields: Mapping[str, Any]) -> int:

@@ -215,7 +215,7 @@ def too_expensive(least: float, *, limit: float) -> Refusal:
     """400: asking again does not help, asking for less does.  Both in micro-dollars."""
     return Refusal(
         400,
-        f"This request could cost ${least / 1e6:.6f} or more, and this model's limit is ${limit / 1e6:.6f} for one "
+        f"This request could cost up to ${least / 1e6:.6f}, and this model's limit is ${limit / 1e6:.6f} for one "
         "request. Shorten the prompt, or lower max_tokens.",
         "invalid_request_error",
         code="cost_limit_exceeded",
