@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import openai
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages.ai import AIMessageChunk
@@ -84,8 +85,10 @@ def log_probabilities(target: Target) -> None:
 
 def asynchronous(target: Target) -> None:
     async def both() -> None:
-        model = _model(target)
-        whole, text = await asyncio.gather(model.ainvoke(QUESTION), _text(model))
+        # The library would keep one client for the whole process, and it dies with its event loop.
+        async with httpx.AsyncClient() as http:
+            model = _model(target, http_async_client=http)
+            whole, text = await asyncio.gather(model.ainvoke(QUESTION), _text(model))
         assert whole.content
         assert text
 

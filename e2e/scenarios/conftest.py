@@ -77,7 +77,8 @@ def shared(kube: Kube, request: pytest.FixtureRequest) -> Iterator[World]:
 
 @contextmanager
 def _namespace(kube: Kube, title: str) -> Iterator[World]:
-    namespace = re.sub(r"[^a-z0-9]+", "-", title.lower())[:40].strip("-")
+    # Never one of the demo's, which install.py makes and this would delete.
+    namespace = "e2e-" + re.sub(r"[^a-z0-9]+", "-", title.lower())[:40].strip("-")
     kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
     metadata = {"name": namespace, "labels": RESTRICTED}
     kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
