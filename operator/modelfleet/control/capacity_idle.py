@@ -6,8 +6,9 @@ word counts too.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
@@ -47,24 +48,12 @@ def routers_of(cascades: Mapping[Name, Cascade]) -> dict[Name, set[str]]:
 
 
 class Listener:
-    """The pods of all routers, and what they said.  Made once per pass."""
+    """The pods of all routers, and what they said.  Made once per pass; looks at pods only when a tier may sleep."""
 
     def __init__(self, view: View, cascades: Mapping[Name, Cascade], heard: Heard = Heard()) -> None:
         self.heard = heard
-        self._routers = routers_of(cascades)
-        self._frozen = {
-            Name(name.namespace, step.tier_ref.name)
-            for name, cascade in cascades.items()
-            if cascade.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"
-            for step in cascade.spec.tiers
-        }
-        self._pods: dict[tuple[str, str], list[_Router]] = defaultdict(list)
-        for pod in view.list("Pod"):
-            router = (pod["metadata"].get("labels") or {}).get(names.LABEL_ROUTER)
-            if router is not None:
-                ready = pod_ready(pod) and not pod["metadata"].get("deletionTimestamp")
-                address = (pod.get("status") or {}).get("podIP")
-                self._pods[pod["metadata"].get("namespace", ""), router].append(_Router(address, ready))
+        self._view = view
+        self._cascades = cascades
 
     def addresses(self, tiers: Mapping[Name, ModelTier]) -> list[str]:
         """Whom to ask."""
@@ -86,8 +75,34 @@ class Listener:
         said = (self._said(pod, tier) for pod in self._of(tier))
         return tier in self.heard.woken or any(quiet.held > 0 for quiet in said if quiet is not None)
 
+    @cached_property
+    def _routers(self) -> Mapping[Name, set[str]]:
+        return routers_of(self._cascades)
+
+    @cached_property
+    def _frozen(self) -> set[Name]:
+        """The tiers of paused Cascades."""
+        return {
+            Name(name.namespace, step.tier_ref.name)
+            for name, cascade in self._cascades.items()
+            if cascade.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"
+            for step in cascade.spec.tiers
+        }
+
+    @cached_property
+    def _pods(self) -> Mapping[tuple[str, str], list[_Router]]:
+        """By namespace and router."""
+        found: dict[tuple[str, str], list[_Router]] = defaultdict(list)
+        for pod in self._view.list("Pod"):
+            router = (pod["metadata"].get("labels") or {}).get(names.LABEL_ROUTER)
+            if router is not None:
+                ready = pod_ready(pod) and not pod["metadata"].get("deletionTimestamp")
+                address = (pod.get("status") or {}).get("podIP")
+                found[pod["metadata"].get("namespace", ""), router].append(_Router(address, ready))
+        return found
+
     def _of(self, tier: Name) -> list[_Router]:
-        routers: Iterable[str] = sorted(self._routers.get(tier, ()))
+        routers = sorted(self._routers.get(tier, ()))
         return [pod for router in routers for pod in self._pods.get((tier.namespace, router), ())]
 
     def _said(self, pod: _Router, tier: Name) -> Quiet | None:
