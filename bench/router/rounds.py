@@ -1,9 +1,10 @@
 """All measurements of one run: every target in turn, round after round, so that a noisy minute hits all alike."""
 
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,12 +74,21 @@ def _started(stack: ExitStack, site: Site, only: tuple[str, ...], seen: Seen) ->
         if only and name not in only:
             seen.absent[name] = "left out of this run"
             continue
-        port = free_ports(2)[0]
+        port = _two_ports()
         try:
             yield stack.enter_context(running(name, plan(site, port), port, site.folder))
         except peers.Absent as err:
             seen.absent[name] = str(err)
             print(f"==> {err}", flush=True)
+
+
+def _two_ports() -> int:
+    """A free port whose next one is free too: metrics go there."""
+    while True:
+        port: int = free_ports(1)[0]
+        with closing(socket.socket()) as other, suppress(OSError, OverflowError):
+            other.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def _round(bench: Bench, target: Target, seen: Seen, lengths: Lengths) -> None:
