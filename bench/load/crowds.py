@@ -17,8 +17,8 @@ from bench.load.setting import Setting, World, ask, dial, world
 from bench.load.site import table
 
 STREAMS = 10_000
-# Of this process: each of its clients has one; the router needs two for each.
-SPARE_FILES = 256
+# For others than the streams, of which each takes two of the router's.
+SPARE_FILES = 512
 IDLE_S = 600
 BATCH = 200
 RATE = 100.0  # of others, meanwhile

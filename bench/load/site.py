@@ -1,7 +1,7 @@
 """The world of one load test: engines that do as their requests say, and the API server that the router watches.
 
-A request's own fields say what becomes of it: `delay_ms`: answered after that time; `idle_s`: a stream of one event,
-then silence for so long; `flood`: a stream without end, as fast as it is taken; else as for the benchmark's engine.
+A request's own fields say what becomes of it: `delay_ms`: answered after that time; `idle_s`: a stream for
+so long of one event in 15 s; `flood`: a stream without end, as fast as it is taken; else as for the benchmark's engine.
 """
 
 import argparse
@@ -22,6 +22,7 @@ MODEL = "bench"
 TABLE = names.route_table(names.SHARED_ROUTER)
 FLOOD_EVENT_BYTES = 10_000
 FLOOD_EVENTS = 16  # at a time
+IDLE_GAP_S = 15.0  # half of what the router takes for an engine that is stuck
 _FIELD = re.compile(rb'"(delay_ms|idle_s|flood)": ?(\d+)')
 
 
@@ -154,17 +155,21 @@ class Engine(engine.Engine):
         if "delay_ms" in told:
             self._later(told["delay_ms"] / 1000, head, body)
         elif "idle_s" in told:
-            events = answers.Events(self._work.asked, logprob=None)
-            self.transport.write(answers.STREAM_HEAD + events.token(0.0))
-            self._timer = self.world.loop.call_later(
-                told["idle_s"], lambda: self.transport.write(events.end(1, usage=True))
-            )
+            self.transport.write(answers.STREAM_HEAD)
+            self._idle(answers.Events(self._work.asked, logprob=None), told["idle_s"])
         elif "flood" in told:
             self._flood = self._work.asked
             self.transport.write(answers.STREAM_HEAD)
             self.resume_writing()
         else:
             super().asked(head, body)
+
+    def _idle(self, events: answers.Events, left_s: float) -> None:
+        if left_s > 0:
+            self.transport.write(events.token(0.0))
+            self._timer = self.world.loop.call_later(IDLE_GAP_S, self._idle, events, left_s - IDLE_GAP_S)
+        else:
+            self.transport.write(events.end(1, usage=True))
 
     def _later(self, seconds: float, head: bytes, body: bytes) -> None:
         answer = super().asked
