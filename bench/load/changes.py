@@ -116,11 +116,13 @@ async def rolling(setting: Setting) -> list[Figure]:
 
         async with UnderLoad(service.port) as during:
             await asyncio.sleep(2)
-            carried = service.carried[fleet[0].port]
+            dead = fleet[0].port
+            carried = service.carried[dead] - service.opened[dead]
             refused = service.refused
             fleet[0].signal(signal.SIGKILL)
             await asyncio.sleep(SERVICE_LAG_S)  # kube-proxy goes on sending to it
             service.endpoints = [fleet[1].port]
+            carried += service.opened[dead]  # with those that it was taking as it died
         killed = during.clients
         refused = service.refused - refused
         await service.stop()

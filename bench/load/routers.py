@@ -91,6 +91,7 @@ class Service:
         self.port = 0
         self._turn = itertools.count()
         self.carried: Counter[int] = Counter()  # open connections, by endpoint
+        self.opened: Counter[int] = Counter()  # all so far
         self.refused = 0  # connections that no endpoint took
         self._server: asyncio.Server | None = None
 
@@ -114,6 +115,7 @@ class Service:
             writer.transport.abort()
             return
         self.carried[endpoint] += 1
+        self.opened[endpoint] += 1
         try:
             await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
         finally:
