@@ -51,7 +51,8 @@ def _environment(name: str, wanted: list[str]) -> Path:
     print(f"==> installing {name} (once)", flush=True)
     uv = shutil.which("uv")
     make = [uv, "venv", "-q", "--clear"] if uv else [sys.executable, "-m", "venv", "--clear"]
-    fill = [uv, "pip", "install", "-q", "--python"] if uv else []
+    # With bytecode, as in an image: a process that compiles what it imports is some MiB larger for ever.
+    fill = [uv, "pip", "install", "-q", "--compile-bytecode", "--python"] if uv else []
     python = folder / "bin" / "python"
     for command in (
         [*make, str(folder)],

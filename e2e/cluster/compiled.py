@@ -5,6 +5,7 @@
 The source tree never holds anything compiled: it is copied first.
 """
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -56,6 +57,7 @@ def _make(unfinished: Path) -> None:
         wheel = _wheel(copy)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unfinished)
+    compileall.compile_dir(unfinished, quiet=1)  # as pip does in the image
     shutil.rmtree(copy)
 
 
