@@ -60,7 +60,7 @@ def line(
     }
     if route is None or journey is None:
         return told
-    return told | _way(journey, end_s=end.at_s) | {"cost_usd": cost_usd(route, journey)}
+    return told | _way(journey, end) | {"cost_usd": cost_usd(route, journey)}
 
 
 def cost_usd(route: CascadeRoute, journey: Journey) -> float | None:
@@ -84,7 +84,7 @@ def cost_usd(route: CascadeRoute, journey: Journey) -> float | None:
     return round(total / _MICRO, 9)
 
 
-def _way(journey: Journey, *, end_s: float) -> dict[str, Any]:
+def _way(journey: Journey, end: End) -> dict[str, Any]:
     prompt, completion = journey.tokens(*journey.used)
     opened_s, score = journey.opened_s, journey.score
     return {
@@ -94,10 +94,10 @@ def _way(journey: Journey, *, end_s: float) -> dict[str, Any]:
         "overflow": journey.overflow or None,
         "outcomes": sorted(journey.outcomes),
         "score": None if score is None else round(score, 4),
-        "accepted": not journey.below,
+        "accepted": not journey.below if end.result == ANSWERED else None,
         "input_tokens": prompt,
         "output_tokens": completion,
-        "duration_s": round(end_s - journey.start_s, 6),
+        "duration_s": round(end.at_s - journey.start_s, 6),
         "first_token_s": None if opened_s is None else round(opened_s - journey.start_s, 6),
         "request_bytes": journey.request_bytes,
         "answer_bytes": journey.answer_bytes,
