@@ -25,7 +25,7 @@ async def cold(
 
 
 def held(rig: Rig) -> int:
-    return rig.state.pools["small-mt", False].stats.held
+    return rig.state.pools["small-mt", ""].stats.held
 
 
 def turned_away(rig: Rig, why: str) -> int:

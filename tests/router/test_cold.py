@@ -35,7 +35,7 @@ async def test_requests_wait_for_the_first_replica_and_are_served_in_order():
         assert [answer.status for answer in answers] == [200] * 4
         assert [orjson.loads(peer.body)["user"] for peer in engine.asked] == ["u0", "u1", "u2", "u3"]
         assert held(rig) == 0
-        assert rig.state.pools["small-mt", False].stats.holds == 4
+        assert rig.state.pools["small-mt", ""].stats.holds == 4
 
 
 async def test_no_more_than_its_places_go_to_the_first_replica_at_once():
@@ -49,7 +49,7 @@ async def test_no_more_than_its_places_go_to_the_first_replica_at_once():
         tasks = await waiting(rig, 5)
         rig.state.endpoint_slices_changed(slices({"small-svc": [engine.port]}))
         await until(lambda: len(engine.asked) == 2)
-        assert rig.state.pools["small-mt", False].stats.waiting == 3
+        assert rig.state.pools["small-mt", ""].stats.waiting == 3
         release.set()
 
         assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 5
@@ -212,7 +212,7 @@ async def test_what_is_not_good_enough_waits_for_a_cold_tier():
     async with engines([reply(unsure)], [reply(GOOD)]) as (small, big), router(route, {}) as rig:
         rig.state.endpoint_slices_changed(slices({"small-svc": [small.port]}))
         task = asyncio.create_task(rig.ask(post()))
-        await until(lambda: rig.state.pools["big-mt", False].stats.held == 1)
+        await until(lambda: rig.state.pools["big-mt", ""].stats.held == 1)
         rig.state.endpoint_slices_changed(slices({"small-svc": [small.port], "big-svc": [big.port]}))
 
         assert (await task).headers["x-modelfleet-tier"] == "big"

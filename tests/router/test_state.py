@@ -13,7 +13,7 @@ from modelfleet.api.route_table import ExternalTarget, RouteTable, encode
 from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.secrets import Secrets
 from modelfleet.router.state import State
-from tests.router.rig import ROUTER, cascade, config_map, slices, tier
+from tests.router.rig import ROUTER, Peer, cascade, config_map, engines, post, reply, router, slices, tier
 
 TABLE = RouteTable((cascade(tier("small", weight=1000)),))
 
@@ -129,6 +129,35 @@ def _shape(state: State) -> tuple[list[int], list[bool], bool]:
         list(state.metrics.keys_missing.values()),
         b"sk-" in steps[1].head,
     )
+
+
+async def test_key_does_not_follow_its_tier_to_another_address(tmp_path: Path):
+    key = tmp_path / "api-key"
+    key.write_text("sk-of-the-first")
+    asked, moved = asyncio.Event(), asyncio.Event()
+
+    async def failing(peer: Peer) -> None:
+        asked.set()
+        await moved.wait()
+        await reply({}, status=500)(peer)
+
+    def table(port: int) -> RouteTable:
+        target = ExternalTarget(f"http://127.0.0.1:{port}/v1", str(key), None)
+        return RouteTable((cascade(tier("small", weight=1000), tier("frontier", external=target)),))
+
+    async with engines([failing], [reply({})], [reply({})]) as (small, first, second):
+        found = table(first.port).cascades[0]
+        async with router(found, {"small-svc": [small.port]}) as rig:
+            answer = asyncio.create_task(rig.ask(post()))
+            await asked.wait()
+            rig.state.config_maps_changed(config_map(table(second.port), version="2"), now_s=2.0)
+            moved.set()
+            status = (await answer).status
+
+            assert (status, len(first.asked), len(second.asked)) == (503, 0, 0)
+            rig.state.secrets_changed()
+            assert (await rig.ask(post())).status == 200  # small fails, and the new address is asked
+            assert [b"sk-of-the-first" in peer.head for peer in second.asked] == [True]
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "https://x:99999/v1", "https://[:::::]/v1", "https:///v1"])

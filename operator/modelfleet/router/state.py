@@ -67,7 +67,7 @@ class _Draft:
 
     outside: Outside
     replicas: dict[_Target, Replica] = field(default_factory=dict)
-    pools: dict[tuple[str, bool], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
+    pools: dict[tuple[str, str], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
     keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class State:
         self._endpoints: Mapping[str, tuple[Address, ...]] | None = None
         self._spin = spin
         self._replicas: dict[_Target, Replica] = {}
-        self.pools: dict[tuple[str, bool], Pool] = {}  # by ModelTier and whether it is external
+        self.pools: dict[tuple[str, str], Pool] = {}  # by ModelTier, and the base URL of an external one
         self._shares: dict[str, Share] = {}  # by Cascade
         self._waker = Waker(loop=loop, namespace=metrics.namespace, calls=metrics.wake_calls)
 
@@ -272,8 +272,11 @@ class State:
         )
 
     def _pool(self, tier: TierRoute, targets: Sequence[_Target], draft: _Draft) -> Pool:
-        """One object per ModelTier, shared by all Cascades and kept over swaps: requests wait in it."""
-        key = (tier.model_tier, tier.external is not None)
+        """One object per ModelTier, shared by all Cascades and kept over swaps: requests wait in it.
+
+        Another one where an external tier moves to another URL: requests under way carry the key of the first.
+        """
+        key = (tier.model_tier, tier.external.base_url if tier.external else "")
         pool = draft.pools[key][0] if key in draft.pools else self.pools.get(key)
         if pool is None:
             stats = self.metrics.pool(tier.model_tier)
