@@ -178,6 +178,7 @@ ENDS: dict[str, tuple[list[list[Act]], Ask, dict[str, Any]]] = {
             "result": "Refused",
             "status": 503,
             "error": "unavailable",
+            "accepted": None,
             "outcomes": ["Status5xx"],
             "attempts": 1,
         },
