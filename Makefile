@@ -37,10 +37,10 @@ generate: venv ## write the CRDs again from the models
 check: lint types imports venv ## lint, types, imports, generated files up to date
 	PYTHONPATH=operator $(PY) -m modelfleet.api.crdgen --check
 
-test: venv assets ## every test: pure parts, the real API server, the real cluster
-	@echo "==> Tests (about 20 min on two cores once the binaries are built)"
-	$(PY) -m pytest tests e2e/scenarios
+test: venv assets ## every test: the router compiled and under load, pure parts, the real API server, the real cluster
+	@echo "==> Tests (about 25 min on two cores once the binaries are built)"
 	$(MAKE) test-compiled test-load
+	$(PY) -m pytest tests e2e/scenarios
 
 test-unit: venv ## the quick tests: no API server, no cluster
 	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'
