@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from e2e.demo import install
+from e2e.demo.ask import ask_all
 from e2e.demo.console import Voice
 from e2e.demo.fleet import Fleet, condition, current, weights
 from e2e.demo.kube import Kube, NotSeen
@@ -11,6 +12,11 @@ from e2e.demo.traffic import Traffic
 
 SMALL, MEDIUM, FRONTIER, CASCADE = "smollm2-135m", "gemma3-270m", "frontier", "chat"
 STEPS = ("small", "medium", "frontier")
+CAREFUL = "careful"
+# Greedy answers of SmolLM2-135M: mean log probability -0.25 ("1. 1, 2. 2 …"), and -1.1 ("L'Étoile, la Marseillaise …").
+SURE, UNSURE = "Count from one to five.", "What is the capital of France?"
+SHOWN = ("x-modelfleet-tier", "x-modelfleet-escalations", "x-modelfleet-score")
+HTTP_OK = 200
 CALM_CONCURRENCY = 1
 BUSY_CONCURRENCY = 14
 STEADY_CONCURRENCY = 4
@@ -74,16 +80,38 @@ def become_ready(stage: Stage) -> None:
             lambda name=name: current_tier(stage, name),  # type: ignore[misc]
             limit_s=READY_LIMIT_S,
         )
-    stage.wait(
-        f"Cascade {CASCADE} is Ready",
-        lambda: bool(stage.fleet.cascade(CASCADE)) and current(stage.fleet.cascade(CASCADE), "Ready"),
-        limit_s=READY_LIMIT_S,
-    )
+    for name in (CASCADE, CAREFUL):
+        stage.wait(
+            f"Cascade {name} is Ready",
+            lambda name=name: current_cascade(stage, name),  # type: ignore[misc]
+            limit_s=READY_LIMIT_S,
+        )
 
 
 def current_tier(stage: Stage, name: str) -> bool:
     seen = stage.fleet.tier(name)
     return bool(seen) and current(seen, "Ready")
+
+
+def current_cascade(stage: Stage, name: str) -> bool:
+    seen = stage.fleet.cascade(name)
+    return bool(seen) and current(seen, "Ready")
+
+
+def escalate(stage: Stage) -> None:
+    """A question that the small model can answer, and one that it cannot: the larger one answers that."""
+    questions = [{"model": CAREFUL, "question": text, "max_tokens": 24} for text in (SURE, UNSURE)]
+    with stage.voice.waiting(f"asking {CAREFUL}"):
+        answers = ask_all(stage.kube, install.NAMESPACE, questions)
+    for question, answer in zip((SURE, UNSURE), answers, strict=True):
+        if answer.status != HTTP_OK:
+            raise NotSeen(f"an answer of {CAREFUL}: it was {answer.status} {answer.body}")
+        shown = [f"{name}: {value}" for name, value in answer.headers.items() if name in SHOWN]
+        stage.voice.say(f"{question}  →  {answer.text.strip().splitlines()[0]!r} …")
+        stage.voice.say("   ".join(shown))
+    if [(answer.tier, answer.escalations) for answer in answers] != [("small", 0), ("medium", 1)]:
+        raise NotSeen("the small model was not sure of the one and unsure of the other")
+    stage.voice.seen("the small model answered what it was sure of; the larger one the rest")
 
 
 def answers(stage: Stage) -> None:
@@ -224,6 +252,7 @@ def pods(stage: Stage) -> int | None:
 
 
 SCENES: tuple[tuple[str, Callable[[Stage], None]], ...] = (
+    ("A small model answers first, and a larger one where it was not sure", escalate),
     ("Every answer says which tier gave it", answers),
     ("Load rises, and the small tier grows with it", scale_up),
     ("The medium tier's pods are deleted while they stream", lose_medium_gracefully),
