@@ -228,6 +228,9 @@ async def test_ten_thousand_faults_leak_nothing(overflow: OverflowRule | None):
         assert statuses[200] > REQUESTS / 2
         assert statuses[403] > REQUESTS / 20
         steps = rig.state.fleet.lines["chat"].steps
-        assert all(sum(step.stats.escalated.values()) > REQUESTS / 200 for step in steps[:2])
-        assert {"Answered", "Escalated", "Status5xx", "Reset", "Timeout"} <= set(steps[0].stats.attempts)
-        assert all(min(one.ends[kind] for kind in ("500", "die", "hang", "400")) > 0 for one in inside)
+        assert sum(sum(step.stats.escalated.values()) for step in steps) > REQUESTS / 50
+        # Over all tiers, as a replica that is out for its failures gets few requests.
+        outcomes = {outcome for step in steps for outcome in step.stats.attempts}
+        assert {"Answered", "Escalated", "Status5xx", "Reset", "Timeout"} <= outcomes
+        ends = sum((one.ends for one in inside), Counter[str]())
+        assert min(ends[kind] for kind in ("500", "503", "429", "die", "half", "hang", "400")) > 0
