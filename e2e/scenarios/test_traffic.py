@@ -3,7 +3,9 @@
 from e2e.scenarios.world import World
 from modelfleet import names
 
-LOAD = {"concurrency": 2, "streams": 50, "max_tokens": 16}
+# Streams that are under way for seconds: a pod that goes must let them end.
+LOAD = {"concurrency": 2, "streams": 75, "max_tokens": 72}
+PATIENT = {"drainTimeout": "90s"}  # a busy machine takes long for such a stream
 ROLLOUT_LIMIT_S = 180.0
 
 
@@ -34,14 +36,15 @@ def test_missing_tier_leaves_the_others(world: World) -> None:
 
 
 def test_rolling_update_of_a_tier(world: World) -> None:
-    world.tier("small")
+    world.tier("small", rollout=PATIENT)
     world.cascade("chat", "small")
     world.wait_ready("cascade", "chat")
     selector = f"{names.LABEL_TIER}={names.tier_child('small')}"
     before = _uids(world, selector)
 
     with world.load("chat", **LOAD):
-        world.tier("small", llamaCpp={"contextLength": 4096, "slots": 2, "threads": 1})
+        changed = {"contextLength": 4096, "slots": 2, "threads": 1}
+        world.tier("small", rollout=PATIENT, llamaCpp=changed)
         world.wait(
             "only new pods are left",
             lambda: bool(after := _uids(world, selector)) and not after & before,
@@ -50,9 +53,12 @@ def test_rolling_update_of_a_tier(world: World) -> None:
 
 
 def test_rolling_update_of_the_router(world: World) -> None:
+    """Every answer is judged, and none is let through at the first tier: requests are in all states of their life."""
     world.tier("small")
-    world.cascade("chat", "small")
+    world.tier("other")
+    world.cascade("chat", "small", "other", accept="0")
     world.wait_ready("cascade", "chat")
+    world.wait_ready("modeltier", "other")
     selector = f"{names.LABEL_COMPONENT}=router"
     before = _uids(world, selector)
 
