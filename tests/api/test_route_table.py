@@ -72,12 +72,43 @@ def test_survives_json() -> None:
 def test_table_from_before_there_were_rules_is_read() -> None:
     old = raw()
     for name in ("max_escalations", "hold_tokens", "hold_s", "observe", "overflow"):
-        del old["cascades"][0][name]
+        old["cascades"][0].pop(name, None)
     for tier in old["cascades"][0]["tiers"]:
-        del tier["engine"], tier["accept"], tier["cold"]
+        for name in ("engine", "accept", "cold"):
+            tier.pop(name, None)
     del old["cascades"][0]["tiers"][1]["external"]["requests_per_minute"]
 
     assert decode(old).cascades[0].tiers[0].accept is None
+
+
+def test_what_is_not_used_is_not_written() -> None:
+    # An older router refuses a table with a field that it does not know, and it may be there for minutes.
+    plain = TierRoute("small", "smollm2", "smollm2", 1000, 20.0, "smollm2-tier", None)
+    table = RouteTable((CascadeRoute("chat", "chat", 120.0, 1024, (plain,)),))
+
+    assert encode(table) == {
+        "formatVersion": 1,
+        "cascades": [
+            {
+                "cascade": "chat",
+                "model_name": "chat",
+                "deadline_s": 120.0,
+                "max_body_bytes": 1024,
+                "tiers": [
+                    {
+                        "name": "small",
+                        "model_tier": "smollm2",
+                        "served_name": "smollm2",
+                        "weight_permille": 1000,
+                        "timeout_s": 20.0,
+                        "service": "smollm2-tier",
+                        "external": None,
+                    }
+                ],
+            }
+        ],
+    }
+    assert decode(encode(table)) == table
 
 
 def test_empty_table_is_a_table() -> None:

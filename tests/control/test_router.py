@@ -143,6 +143,17 @@ async def test_a_paused_cascade_keeps_its_part_of_the_table(world: World):
     assert table(world) == {"chat": 120.0, "code": 5.0}
 
 
+async def test_a_rule_that_is_taken_back_is_programmed_when_the_table_has_lost_it(world: World):
+    change(world, "Cascade", "chat", {"dataPolicy": {"localOnly": ["private"]}})
+    await reconciled(world)
+    world.stored("Cascade", "chat")["metadata"]["annotations"] = {"modelfleet.dev/paused": "true"}
+    change(world, "Cascade", "chat", {"dataPolicy": None})
+
+    await reconciled(world)
+
+    assert world.conditions("Cascade", "chat")["Programmed"].startswith("False/")
+
+
 async def test_when_all_are_paused_no_child_is_written(world: World):
     world.add(cascade_object(annotations={"modelfleet.dev/paused": "true"}))
 

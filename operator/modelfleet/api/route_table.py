@@ -5,7 +5,7 @@ way raises ValueError and the router keeps its last good one.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from ipaddress import ip_network
 from math import inf
 from typing import Any, TypeVar, get_origin
@@ -57,7 +57,7 @@ class Price:
 class TierRoute:
     """One step of a cascade.  Exactly one of `service` and `external` is set.
 
-    What has a default came later than the first tables: those are still read.
+    What has a default came later than the first tables: those are still read.  A default never changes.
     """
 
     name: str  # the step's name inside the Cascade, e.g. small
@@ -141,8 +141,23 @@ class RouteTable:
 
 
 def encode(table: RouteTable) -> dict[str, Any]:
-    """The table as JSON-ready values, with its format version first."""
-    return {"formatVersion": FORMAT_VERSION, **asdict(table)}
+    """The table as JSON-ready values, with its format version first.
+
+    What is at its default is left out.  So a router that is older than its operator reads every table that uses
+    nothing it does not know; one that does, it refuses, as a rule that it would ignore might be a data policy.
+    """
+    return {"formatVersion": FORMAT_VERSION, **_plain(table)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    found = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
+    return {
+        name: _plain(one) for name, (one, default) in found.items() if default is MISSING or one != default
+    }
 
 
 def decode(raw: Any) -> RouteTable:

@@ -14,7 +14,7 @@ from modelfleet.control.tier import paused, write_status
 from modelfleet.desired import router as desired
 from modelfleet.desired import table
 from modelfleet.diff import cascade_status, pods
-from modelfleet.diff.changes import contains, owned_by_any
+from modelfleet.diff.changes import owned_by_any
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
@@ -168,4 +168,4 @@ def _programmed(cascade: Cascade, world: _World) -> bool:
     route = table.cascade_route(cascade, world.tiers)
     if world.stored is None or route is None:
         return False
-    return contains(table.stored_cascades(world.stored).get(cascade.metadata.name), table.encoded(route))
+    return table.stored_cascades(world.stored).get(cascade.metadata.name) == table.encoded(route)
