@@ -49,7 +49,7 @@ router-compiled: venv ## the router as its image runs it, compiled into the cach
 	@$(PY) -m e2e.cluster.compiled
 
 test-compiled: venv ## the router's tests once more, on the compiled router
-	folder=$$($(PY) -m e2e.cluster.compiled) && $(PY) -m pytest -o pythonpath="$$folder ." -m 'not slow' tests/route tests/router
+	folder=$$($(PY) -m e2e.cluster.compiled --whole) && $(PY) -m pytest -o pythonpath="$$folder ." -m 'not slow' tests/route tests/router
 
 lock: venv ## resolve the requirements again
 	$(UV_COMPILE) pyproject.toml --extra operator -o requirements/operator.txt

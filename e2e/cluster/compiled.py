@@ -1,6 +1,7 @@
 """The router as its image runs it, compiled: a folder of the cache for `PYTHONPATH`.
 
-    python -m e2e.cluster.compiled       prints the folder, and makes it where it is missing (about 70 s)
+    python -m e2e.cluster.compiled            prints the folder, and makes it where it is missing (about 70 s)
+    python -m e2e.cluster.compiled --whole    one with the rest of the package beside it, for tests
 
 The source tree never holds anything compiled: it is copied first.
 """
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from e2e.cluster import paths
@@ -24,14 +26,34 @@ INPUTS = (
     "LICENSE",
     *(f"operator/modelfleet/{part}" for part in ("*.py", "adapters", "api", "cli", "route", "router")),
 )
-KEPT = 4
+KEPT = 6
 
 
 def folder() -> Path:
-    """The folder with the package for the sources as they are now."""
+    """The folder with what the router imports, for the sources as they are now."""
     key = paths.content_key(_sources(), also=[sys.version, sysconfig.get_platform()])
+    return _kept(key, _make)
+
+
+def whole() -> Path:
+    """The same with the rest of the package beside it, which tests of the router import too."""
+    made = folder()
+    package = paths.REPO / "operator" / "modelfleet"
+    rest = [file for file in package.rglob("*.py") if not (made / file.relative_to(package.parent)).exists()]
+
+    def make(unfinished: Path) -> None:
+        shutil.copytree(made, unfinished)
+        for file in rest:
+            target = unfinished / file.relative_to(package.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+
+    return _kept(f"{made.name}-{paths.content_key(rest)}", make)
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
     home = paths.made(paths.cache() / "compiled")
-    found = once(home / key, _make, name="compiled")
+    found = once(home / name, make, name="compiled")
     found.touch()
     # What is still being made has a dot before its name.
     for old in sorted(home.glob("[!.]*"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
@@ -77,4 +99,4 @@ def _wheel(copy: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(folder())
+    print(whole() if "--whole" in sys.argv else folder())
