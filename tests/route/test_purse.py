@@ -22,13 +22,29 @@ BOUNDS: dict[str, tuple[Price | None, dict[str, Any], float]] = {
     "a prompt of token ids is one": (ANSWERS, {"max_tokens": 100, "prompt": [1, 2, 3]}, 100),
     "two limits: the larger": (ANSWERS, {"max_tokens": 100, "max_completion_tokens": 1}, 100),
     "nonsense": (ANSWERS, {"max_tokens": 100, "n": "many"}, 100),
+    "numbers that only some engines read as such": (ANSWERS, {"max_tokens": "1e2", "n": 3.0}, 300),
+    "a limit in llama.cpp's words": (ANSWERS, {"max_tokens": 1, "n_predict": 100}, 100),
+    "no limit in llama.cpp's words": (ANSWERS, {"max_tokens": -1}, 0),
+    "no number at all": (ANSWERS, {"max_tokens": 100, "n": "nan"}, 100),
     "a prompt: a token a byte": (PROMPTS, {"max_tokens": 100}, 1000 + TEMPLATE_TOKENS),
     "an image": (
         PROMPTS,
         {"messages": [{"content": "a"}, {"content": [{"type": "image_url"}, {"type": "text"}]}]},
         1000 + TEMPLATE_TOKENS + IMAGE_TOKENS,
     ),
+    "a film": (
+        PROMPTS,
+        {"messages": [{"content": [{"type": "video_url"}]}]},
+        1000 + TEMPLATE_TOKENS + IMAGE_TOKENS,
+    ),
 }
+
+
+@pytest.mark.parametrize(
+    "many", [float("inf"), "inf", 10**400, 1e308], ids=["endless", "in a word", "whole", "broken"]
+)
+def test_no_limit_covers_a_number_beyond_all(many: Any):
+    assert not Purse(1e12, {"max_tokens": many, "n": many}, 0).covers(ANSWERS)
 
 
 @pytest.mark.parametrize(("price", "fields", "want"), BOUNDS.values(), ids=BOUNDS)

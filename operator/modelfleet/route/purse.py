@@ -14,8 +14,10 @@ from modelfleet.route import context
 
 # What a chat template adds to a conversation, beyond what its JSON takes in bytes.
 TEMPLATE_TOKENS = 256
-# An image is a short URL in the body, and many tokens for its model.  APIs differ: this is a high-detail one.
+# An image is a short URL in the body, and many tokens for its model.  APIs differ: this is a high-detail one.  What
+# else is no text (sound, a file, a film) counts as one image.
 IMAGE_TOKENS = 4096
+_NUMBER_MAX = 1e15  # what is more counts as this: no limit lets it through
 
 # Outcomes that cost nothing: the request did not arrive, or was turned away.
 _FREE = frozenset({
@@ -67,16 +69,28 @@ class Purse:
         self._held = 0.0
 
 
-def _answer(fields: Mapping[str, Any]) -> int:
-    """How long an answer can become.  Of two limits engines know one or the other: the larger one counts."""
-    asked = (fields.get("max_tokens"), fields.get("max_completion_tokens"))
-    return max([0, *(one for one in asked if isinstance(one, int))])
+def _answer(fields: Mapping[str, Any]) -> float:
+    """How long an answer can become.  Of several limits engines know one or the other: the largest one counts."""
+    return max(_number(fields.get(name)) for name in ("max_tokens", "max_completion_tokens", "n_predict"))
 
 
-def _answers(fields: Mapping[str, Any]) -> int:
+def _answers(fields: Mapping[str, Any]) -> float:
     """How many are made: for each prompt `n`, or the `best_of` so many."""
-    asked = (fields.get("n"), fields.get("best_of"))
-    return max([1, *(one for one in asked if isinstance(one, int))]) * len(context.prompts(fields))
+    asked = max(1.0, _number(fields.get("n")), _number(fields.get("best_of")))
+    return asked * len(context.prompts(fields))
+
+
+def _number(value: object) -> float:
+    """What an engine may read as a number: some take 1e3 and "1000" for 1000.  0 for what is none, or less."""
+    if not isinstance(value, int | float | str):
+        return 0.0
+    try:
+        found = float(value)
+    except ValueError:
+        return 0.0
+    except OverflowError:
+        return _NUMBER_MAX
+    return min(found, _NUMBER_MAX) if found > 0 else 0.0
 
 
 def _images(fields: Mapping[str, Any]) -> int:
@@ -88,4 +102,4 @@ def _images_of(message: object) -> int:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return 0
-    return sum(isinstance(part, dict) and part.get("type") == "image_url" for part in content)
+    return sum(isinstance(part, dict) and part.get("type") != "text" for part in content)
