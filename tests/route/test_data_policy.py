@@ -45,3 +45,15 @@ READ = {
 @pytest.mark.parametrize(("headers", "want"), READ.values(), ids=READ)
 def test_classes_of_a_request(headers: list[tuple[bytes, bytes]], want: set[str]):
     assert data_policy.classes(headers, b"x-class") == want
+
+
+UNREADABLE = ["private;q=1", '"private"', "public private", "private\x0b", "priv\xe3\xa4te", "-"]
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_no_class_stays_even_where_unknown_ones_may_leave(name: str):
+    rule = DataRule("x-class", ("private",), ("public",), "Allow")
+
+    assert data_policy.verdict(rule, {name}) == data_policy.LOCAL_ONLY
+    assert data_policy.verdict(rule, {name, "public"}) == data_policy.LOCAL_ONLY
+    assert data_policy.verdict(rule, {"odd"}) == data_policy.ALLOW

@@ -4,12 +4,15 @@ A mistake here sends somebody's secrets to a stranger.  So every doubt counts ag
 the strictest of them, and what cannot be read is a class that nobody knows.
 """
 
+import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from modelfleet.api.route_table import DataRule
 
 ALLOW, LOCAL_ONLY, REJECT = "Allow", "LocalOnly", "Reject"  # rising: the last one is the strictest
+# What a class looks like.  Anything else may be one that somebody misspelt or quoted, and not one that nobody knows.
+_CLASS = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 
 
 def classes(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> frozenset[str]:
@@ -32,4 +35,8 @@ def verdict(rule: DataRule, named: AbstractSet[str]) -> str:
 def _of_class(rule: DataRule, name: str) -> str:
     if name in rule.local_only:
         return LOCAL_ONLY
-    return ALLOW if name in rule.allowed else rule.unknown
+    if name in rule.allowed:
+        return ALLOW
+    if rule.unknown == ALLOW and name and not _CLASS.fullmatch(name):
+        return LOCAL_ONLY
+    return rule.unknown
