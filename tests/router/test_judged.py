@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from modelfleet.api.route_table import AcceptRule, ExternalTarget
 from modelfleet.router import judged
+from modelfleet.router.relay import HELD_BYTES_MAX
 from tests.router.rig import (
     DONE,
     SSE_HEAD,
@@ -439,6 +440,27 @@ async def test_error_after_a_comment_is_an_event_and_no_clean_end(monkeypatch: p
         assert b'data: {"error":{' in answer.body
         assert b"[DONE]" not in answer.body
         assert not answer.complete
+
+
+async def test_no_whole_answer_follows_a_comment_however_large(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(judged, "KEEP_ALIVE_S", 0.03)
+    asked = asyncio.Event()
+
+    async def huge(peer: Peer) -> None:
+        await asked.wait()
+        await reply({"choices": [], "more": "x" * HELD_BYTES_MAX})(peer)
+
+    async with two([huge], [stream(*BIG, DONE)]) as (rig, _, _):
+        reader, writer = await rig.connect()
+        writer.write(post(**JSON_ASKED))
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"still at work\n\n\r\n")
+            asked.set()
+            rest = await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+        assert b"xxx" not in rest
+        assert b": modelfleet tier=big attempts=2" in rest
 
 
 async def test_client_that_leaves_during_the_hold_stops_the_engine():

@@ -191,6 +191,12 @@ class JudgedExchange(Exchange):
         usage = self._journey.usage_event(withheld) if withheld and self._call.wants_usage else b""
         return out[:at] + usage + self._journey.comment(step.route.name) + out[at:]
 
+    def _pass_on(self) -> None:
+        if self._opened:
+            self._retry("NotAnAnswer")
+        else:
+            super()._pass_on()
+
     def _end_whole(self, body: bytes) -> None:
         trial = self._trial
         failed = self._status > answer.HTTP_OK_MAX
