@@ -17,6 +17,7 @@ from modelfleet.api.route_table import (
     TierRoute,
     encode,
 )
+from modelfleet.router.bodies import Bodies
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics
 from modelfleet.router.recorder import OFF, Recorder
@@ -221,6 +222,7 @@ class Rig:
     state: State
     port: int
     server: Server
+    bodies: Bodies
 
     async def ask(self, request: bytes) -> Answer:
         """Send one request on its own connection."""
@@ -329,7 +331,7 @@ async def router(
     )
     listening = await loop.create_server(server.connection, "127.0.0.1", 0)
     try:
-        yield Rig(state, listening.sockets[0].getsockname()[1], server)
+        yield Rig(state, listening.sockets[0].getsockname()[1], server, service.bodies)
     finally:
         listening.close()
         for client in list(server.crowd.clients):

@@ -76,6 +76,10 @@ CROWDED = Refusal(
     503, "This router has as many connections as it can hold.", "server_error", code="too_many_connections",
     retry_after_s=1,
 )  # fmt: skip
+FULL = Refusal(
+    503, "This router holds as many requests as its memory allows.", "server_error", code="router_full",
+    retry_after_s=1,
+)  # fmt: skip
 NOT_JSON = Refusal(
     415,
     "The content-type of a request must be application/json.",

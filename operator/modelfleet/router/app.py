@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from modelfleet.router import sockets
+from modelfleet.router import bodies, sockets
 from modelfleet.router.server import Server
 from modelfleet.router.service import Insight, Service
 from modelfleet.router.state import State
@@ -50,6 +50,7 @@ class App:
         self._loop = loop
         self._ports = ports
         service = Service(state, loop=loop)
+        service.bodies.bytes_max = bodies.bytes_max()
         self._server = Server(
             service.on_request,
             loop=loop,

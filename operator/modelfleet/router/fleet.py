@@ -1,7 +1,7 @@
 """What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -10,6 +10,7 @@ from modelfleet.route import choose, course
 from modelfleet.route.course import Course, Places
 from modelfleet.route.overflow import Share
 from modelfleet.route.purse import Purse
+from modelfleet.route.refusal import Refusal
 from modelfleet.router.metrics import TierStats
 from modelfleet.router.pool import Pool
 
@@ -101,6 +102,13 @@ def retry_after_s(steps: Sequence[Step], now_s: float) -> int | None:
         (step.pool.retry_after_s(now_s) for step in steps if step.pool.replicas or step.pool.cold),
         default=None,
     )
+
+
+def timed(refused: Refusal, steps: Sequence[Step], now_s: float) -> Refusal:
+    """The refusal, with the time after which one of these tiers may take the request, where it tells one."""
+    if refused.retry_after_s is None:
+        return refused
+    return replace(refused, retry_after_s=retry_after_s(steps, now_s) or refused.retry_after_s)
 
 
 def fleet(lines: Mapping[str, Line]) -> Fleet:

@@ -9,15 +9,13 @@ an attempt and not the request.  A stream is committed with its first event: fro
 break (an error event, no [DONE], connection cut), never as an end, and never mended with bytes of another engine.
 """
 
-from dataclasses import replace
-
 from modelfleet.route import account, answer, patience, refusal, waiting
 from modelfleet.route.call import EMBEDDINGS, Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
 from modelfleet.route.sse import EventScan
 from modelfleet.router import spill, thrift
-from modelfleet.router.fleet import Passage, Step, retry_after_s
+from modelfleet.router.fleet import Passage, Step, timed
 from modelfleet.router.headers import answer_fields, asking, forwarded
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
@@ -31,7 +29,7 @@ class Exchange:
     """One request and its answer.  Making one raises Refused when the call cannot be passed on."""
 
     __slots__ = (
-        "_arrived_s", "_attempt_s", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
+        "_arrived_s", "_attempt_s", "_bodies", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
         "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "size",
@@ -52,10 +50,12 @@ class Exchange:
         self._trace = shell.recorder.trace(request, passage.route, call.fields) if shell.recorder.on else None
         self._tries = thrift.tries(passage, turn=shell.turn())
         self._forwarded = forwarded(request.headers)
-        self._body = self._encoded(self._order[0])
+        self._body, self._bodies = self._encoded(self._order[0]), shell.bodies
+        request.body = b""
         self._committed = self._slow = self._waits = False
         self._scan: EventScan | None = None
         self._upstream: Upstream | None = None
+        self._bodies.take(self)
 
     def begin(self) -> None:
         self._entry = self._order[0].stats
@@ -223,7 +223,8 @@ class Exchange:
         self._journey.opened_s = self._loop.time()
         self._open(length=None)
         held, self._held = b"".join(self._held), []
-        self._body = self._request.body = b""  # there will be no other attempt
+        self._body, self._call.fields = b"", {}  # there will be no other attempt
+        self._bodies.give(self)
         return held
 
     def _open(self, *, length: int | None) -> None:
@@ -333,14 +334,13 @@ class Exchange:
 
     def _give_up(self, refused: Refusal) -> None:
         self._entry.errors[refused.reason] += 1
-        if refused.retry_after_s is not None:
-            after_s = retry_after_s(self._tries.seen(), self._loop.time())
-            refused = replace(refused, retry_after_s=after_s or refused.retry_after_s)
+        refused = timed(refused, self._tries.seen(), self._loop.time())
         self._client.refuse(refused, b"x-modelfleet-attempts: %d\r\n" % self._journey.attempts)
         self._over(account.REFUSED, refused.status, code=refused.code)
 
     def _over(self, how: str, status: int, used: tuple[int, int] = (0, 0), code: str | None = None) -> None:
         """The request has ended, in one way or another: called once for each that began."""
+        self._bodies.give(self)
         if self._recorder.on:
             journey, scan = self._journey, self._scan
             journey.used = used

@@ -14,6 +14,7 @@ from modelfleet.route.account import End
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import debug
+from modelfleet.router.bodies import Bodies
 from modelfleet.router.fleet import Fleet, Line, Passage, models
 from modelfleet.router.judged import JudgedExchange
 from modelfleet.router.message import Request
@@ -34,7 +35,8 @@ class Service:
         self, state: State, *, loop: asyncio.AbstractEventLoop, spin: Callable[[], float] = random.random
     ) -> None:
         self._state = state
-        self._shell = Shell(loop=loop, spin=spin, turn=count().__next__, recorder=state.recorder)
+        self.bodies = Bodies()
+        self._shell = Shell(loop, spin, count().__next__, recorder=state.recorder, bodies=self.bodies)
 
     def on_request(self, client: Client, request: Request) -> None:
         path = request.path

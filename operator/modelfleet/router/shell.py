@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from modelfleet.router.bodies import Bodies
 from modelfleet.router.recorder import OFF, Recorder
 
 
@@ -15,3 +16,4 @@ class Shell:
     spin: Callable[[], float]  # uniform in [0, 1): where to enter
     turn: Callable[[], int]  # counts up: who wins a tie
     recorder: Recorder = OFF
+    bodies: Bodies = field(default_factory=Bodies)

@@ -176,13 +176,14 @@ class Upstream(asyncio.Protocol):
 
     def assign(self, taker: Taker, request: bytes) -> None:
         self._taker = taker
-        self._request = request
         self._got_bytes = False
         self._head = False
         self._complete = False
         self._head_bytes = 0
         if self._transport is not None:
             self._transport.write(request)
+        else:
+            self._request = request
 
     def usable(self, now_s: float) -> bool:
         transport = self._transport
@@ -229,6 +230,7 @@ class Upstream(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.write(self._request)
+        self._request = b""
 
     def data_received(self, data: bytes) -> None:
         if self._taker is None:  # bytes that nobody asked for
@@ -304,7 +306,6 @@ class Upstream(asyncio.Protocol):
         self._answers += 1
         if self._paused:
             self.resume()  # its last bytes were too many for the client, which is not the next one's matter
-        self._request = b""
         if self._keep and self._transport is not None and not self._transport.is_closing():
             self._replica.keep(self)
         else:
