@@ -4,7 +4,6 @@ import json
 
 from e2e.cluster import models
 from e2e.demo.install import PRIVATE_REPOSITORY, PRIVATE_TOKEN, REPOSITORIES, SMALL_REPOSITORY
-from e2e.demo.kube import Kube
 from e2e.scenarios.world import World
 
 KWOK_GPUS = 16
@@ -32,8 +31,8 @@ def test_private_model_needs_its_token(world: World) -> None:
     world.wait_ready("modeltier", "small")
 
 
-def test_model_from_a_claim(world: World, kube: Kube) -> None:
-    kube.apply(models.claim(world.namespace))
+def test_model_from_a_claim(world: World) -> None:
+    world.claim(models.claim(world.namespace))
     world.tier("small", model={"uri": f"pvc://{models.CLAIM}/{models.SMALL}"})
 
     world.wait_ready("modeltier", "small")

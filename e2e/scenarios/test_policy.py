@@ -12,7 +12,7 @@ REQUESTS = 12
 
 
 def test_the_paid_api_answers_when_the_pods_die(world: World) -> None:
-    world.tier("small")
+    world.tier("small", resources=QUICK)
     world.external_tier("frontier")
     world.cascade("chat", "small", "frontier")
     world.wait_ready("cascade", "chat")
@@ -78,7 +78,7 @@ def test_a_request_may_choose_its_tier(world: World) -> None:
 
 
 def test_what_a_full_tier_cannot_take_goes_on(world: World) -> None:
-    world.tier("small")
+    world.tier("small", resources=QUICK)
     world.larger_tier("medium", resources=QUICK)
     world.cascade("chat", "small", "medium", overflow={"when": ["Saturated"], "maxShare": 100})
     world.wait_ready("cascade", "chat")

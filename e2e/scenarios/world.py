@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +74,12 @@ class World:
         for step in steps[:-1] if accept is not None else ():
             step["accept"] = {"signal": "MeanLogprob", "threshold": accept}
         self.apply("Cascade", name, {"modelName": name, "tiers": steps, **spec})
+
+    def claim(self, objects: Sequence[Manifest]) -> None:
+        """Apply a volume and its claim.  A volume outlives its namespace, and belongs to the claim it had there."""
+        volumes = [each["metadata"]["name"] for each in objects if each["kind"] == "PersistentVolume"]
+        self.kubectl("delete", "persistentvolume", *volumes, "--ignore-not-found")
+        self.kube.apply(objects)
 
     def apply(self, kind: str, name: str, spec: Manifest) -> None:
         metadata = {"name": name, "namespace": self.namespace}
