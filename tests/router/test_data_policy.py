@@ -225,7 +225,7 @@ async def test_ten_thousand_faults_leak_nothing(overflow: OverflowRule | None):
         assert sum(statuses.values()) == REQUESTS
         assert home.count(CANARY.encode()) > REQUESTS / 2
         assert away.count(SONG.encode()) > REQUESTS / 20
-        assert statuses[200] > REQUESTS / 2
+        assert statuses[200] > REQUESTS / 3
         assert statuses[403] > REQUESTS / 20
         steps = rig.state.fleet.lines["chat"].steps
         assert sum(sum(step.stats.escalated.values()) for step in steps) > REQUESTS / 50

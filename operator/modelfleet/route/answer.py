@@ -4,29 +4,29 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from modelfleet.route.sse import tokens
 
-UNSUPPORTED = "Unsupported"  # the engine is well and does not serve this path
-HTTP_OK_MAX = 299
-HTTP_CLIENT_ERROR = 400
-HTTP_SERVER_ERROR = 500
-_NOT_FOUND = 404
-_NOT_IMPLEMENTED = 501
+UNSUPPORTED: Final = "Unsupported"  # the engine is well and does not serve this path
+HTTP_OK_MAX: Final = 299
+HTTP_CLIENT_ERROR: Final = 400
+HTTP_SERVER_ERROR: Final = 500
+_NOT_FOUND: Final = 404
+_NOT_IMPLEMENTED: Final = 501
 
-_BUSY = frozenset({429, 503})
+_BUSY: Final = frozenset({429, 503})
 
 # An error that comes with 200 is the whole body, so its key stands at the start.
-_ERROR_WITHIN = 256
+_ERROR_WITHIN: Final = 256
 # In a JSON text quotes inside strings are escaped: these match keys only.
-_PROMPT_TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})\b')
-_COMPLETION_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})\b')
+_PROMPT_TOKENS: Final = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})\b')
+_COMPLETION_TOKENS: Final = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})\b')
 
 # 4xx that are not of the client's making: our key, our model name or our path is wrong there, or it is too busy.
-_NOT_THE_CLIENTS = {
+_NOT_THE_CLIENTS: Final = {
     401: "Unauthorized",
     403: "Unauthorized",
     404: "NotFound",

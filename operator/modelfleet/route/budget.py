@@ -3,12 +3,14 @@
 An engine that fails because it has too much to do must not get more to do for it.
 """
 
-SHARE = 0.2  # retries per request
-AT_LEAST = 3  # in any window, so that a quiet tier can lose a replica without a failed request
+from typing import Final
+
+SHARE: Final = 0.2  # retries per request
+AT_LEAST: Final = 3  # in any window, so that a quiet tier can lose a replica without a failed request
 # Long enough to retry what a dying replica held: at 20 % of a minute's requests, all that took up to 12 s.
-WINDOW_S = 60.0
-_SLOTS = 12
-_SLOT_S = WINDOW_S / _SLOTS
+WINDOW_S: Final = 60.0
+_SLOTS: Final = 12
+_SLOT_S: Final = WINDOW_S / _SLOTS
 
 
 class RetryBudget:

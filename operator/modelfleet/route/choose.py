@@ -6,11 +6,11 @@ Randomness and load come in as arguments; nothing here keeps state between two r
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from itertools import accumulate
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 # A request that fails everywhere must not multiply the load that made it fail.
-ATTEMPTS_PER_TIER = 3
-ATTEMPTS_MAX = 6
+ATTEMPTS_PER_TIER: Final = 3
+ATTEMPTS_MAX: Final = 6
 
 
 class Replica(Protocol):

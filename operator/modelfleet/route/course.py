@@ -5,7 +5,7 @@ Whatever a request goes through later (retries, fallback, escalation, overflow),
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from modelfleet.api.route_table import CascadeRoute
 from modelfleet.route import context, data_policy, refusal
@@ -13,11 +13,11 @@ from modelfleet.route.keys import ApiKey
 from modelfleet.route.purse import Purse
 from modelfleet.route.refusal import Refused
 
-TIER = b"x-modelfleet-tier"
-MIN_TIER = b"x-modelfleet-min-tier"
-_STEERING = frozenset({TIER, MIN_TIER})
+TIER: Final = b"x-modelfleet-tier"
+MIN_TIER: Final = b"x-modelfleet-min-tier"
+_STEERING: Final = frozenset({TIER, MIN_TIER})
 
-_ENDLESS = 1 << 62
+_ENDLESS: Final = 1 << 62
 
 Fields = Mapping[str, Any]
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case

@@ -8,32 +8,32 @@ One who probes gets one request at a time; one who returns gets twice as many ev
 is still ill nor one that has just come back is met by all that waited for it.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 State = Literal["In", "Out", "Probing", "Returning"]
 
-FAILURES_IN_ROW = 5
+FAILURES_IN_ROW: Final = 5
 # Within a window: at least so many failures, and at least so large a part of what ended.
-FAILURES_MIN = 10
-FAILURE_PERCENT = 50
-WINDOW_S = 30.0
+FAILURES_MIN: Final = 10
+FAILURE_PERCENT: Final = 50
+WINDOW_S: Final = 30.0
 # Doubles with every time that the replica is taken out again before it was back for good.
-OUT_S = 5.0
-OUT_MAX_S = 60.0
-RETRY_AFTER_MAX_S = 300.0  # what an external API may ask for
-GOOD_PROBES = 2
-RETURN_S = 10.0
-_RETURN_STEP_S = 1.0
-_JITTER = 0.2  # routers that took a replica out together do not come back to it together
+OUT_S: Final = 5.0
+OUT_MAX_S: Final = 60.0
+RETRY_AFTER_MAX_S: Final = 300.0  # what an external API may ask for
+GOOD_PROBES: Final = 2
+RETURN_S: Final = 10.0
+_RETURN_STEP_S: Final = 1.0
+_JITTER: Final = 0.2  # routers that took a replica out together do not come back to it together
 
-UNLIMITED = 1 << 30  # requests at a time
+UNLIMITED: Final = 1 << 30  # requests at a time
 
-_FAULTS = frozenset({
+_FAULTS: Final = frozenset({
     "Refused", "ConnectTimeout", "TLS", "Reset", "BadHttp", "Timeout", "Silence", "Truncated", "Oversized",
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
     "Abandoned", "AddressDenied",
 })  # fmt: skip
-_NEITHER = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
+_NEITHER: Final = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
 
 
 def judge(outcome: str, *, external: bool) -> bool | None:

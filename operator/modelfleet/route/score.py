@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Final
 
-LOW_QUANTILE = 0.1
+LOW_QUANTILE: Final = 0.1
 # Engines write this or less for what they could not compute; below it nothing is told apart anyway.
-LOGPROB_MIN = -9999.0
+LOGPROB_MIN: Final = -9999.0
 
 # What a JSON text is made of, as far as values are to be told from keys and punctuation.
-_PIECE = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*+")(?P<key>\s*:)?|(?P<bare>[^\s\[\]{},:"]++)')
+_PIECE: Final = re.compile(r'(?P<text>"(?:[^"\\]|\\.)*+")(?P<key>\s*:)?|(?P<bare>[^\s\[\]{},:"]++)')
 
 
 class Token:

@@ -5,11 +5,11 @@ that may carry usage, an error, an abort or the end are parsed.  What leaves is 
 that an error event of our own can follow at any time.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-EVENT_BYTES_MAX = 1 << 20  # an engine that sends no boundary for this long is broken
+EVENT_BYTES_MAX: Final = 1 << 20  # an engine that sends no boundary for this long is broken
 
 
 class EventScan:

@@ -1,11 +1,13 @@
 """The judgement of one attempt's answer while it comes: what of it counts, and when the verdict is due."""
 
+from typing import Final
+
 from modelfleet.api.route_table import AcceptRule, CascadeRoute
 from modelfleet.route import accept
 from modelfleet.route.accept import Asked, Verdict
 from modelfleet.route.draft import Draft
 
-_NEVER_S = float("inf")
+_NEVER_S: Final = float("inf")
 
 
 class Trial:

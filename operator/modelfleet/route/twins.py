@@ -10,14 +10,14 @@ finds something a slow parser has the last word.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 # Beyond it the quick look would cost as much as parsing, and only the ends are looked at: what is long is the content of
 # messages, and fields stand before and behind it.
-WHOLE_BYTES_MAX = 8 * 1024
-ENDS_BYTES = 512
+WHOLE_BYTES_MAX: Final = 8 * 1024
+ENDS_BYTES: Final = 512
 
 
 def field_twice(body: bytes, fields: Mapping[str, Any]) -> bool:

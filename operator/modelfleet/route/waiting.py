@@ -5,17 +5,20 @@ its client can do something else.
 """
 
 import math
+from typing import Final
 
-RETRY_AFTER_MAX_S = 30
-START_AFTER_MAX_S = 300
-RATE_LIMIT = "RateLimit"  # of ours, on an API outside the fleet
-BUSY = frozenset({"QueueFull", "TooLate", RATE_LIMIT})  # why a tier that is well does not take a request
+RETRY_AFTER_MAX_S: Final = 30
+START_AFTER_MAX_S: Final = 300
+RATE_LIMIT: Final = "RateLimit"  # of ours, on an API outside the fleet
+BUSY: Final = frozenset(
+    {"QueueFull", "TooLate", RATE_LIMIT}
+)  # why a tier that is well does not take a request
 # Why a tier that sleeps does not take one.
 HOLD_FULL, HOLD_TIMEOUT = "HoldFull", "HoldTimeout"
 # A tier that will take requests again soon is no broken one: dearer tiers do not stand in for it.
-STAYS = BUSY | {HOLD_FULL}
-TOLD = STAYS | {HOLD_TIMEOUT}
-START_S = 10.0  # until a tier that sleeps answers, where that was never seen
+STAYS: Final = BUSY | {HOLD_FULL}
+TOLD: Final = STAYS | {HOLD_TIMEOUT}
+START_S: Final = 10.0  # until a tier that sleeps answers, where that was never seen
 
 
 def wait_s(ahead: int, *, room: int, hold_s: float) -> float:

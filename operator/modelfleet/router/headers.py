@@ -5,17 +5,18 @@ go except those that belong to one connection, to one host, or to us.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-_FORWARDED = frozenset({b"accept", b"user-agent", b"x-request-id", b"traceparent", b"tracestate"})
+_FORWARDED: Final = frozenset({b"accept", b"user-agent", b"x-request-id", b"traceparent", b"tracestate"})
 
-_NOT_RETURNED = frozenset({
+_NOT_RETURNED: Final = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
     b"trailer", b"transfer-encoding", b"upgrade", b"content-length",  # of one connection
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"server",  # of one host
 })  # fmt: skip
 
 # What engines really send, spared the parsing.
-_MEDIA_TYPES = {
+_MEDIA_TYPES: Final = {
     b"application/json": b"application/json",
     b"application/json; charset=utf-8": b"application/json",
     b"text/event-stream": b"text/event-stream",

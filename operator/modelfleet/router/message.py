@@ -1,27 +1,29 @@
 """The form of requests: what a head may look like, and how an answer's head is written."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from modelfleet.route import refusal
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal
 
-HEAD_BYTES_MAX = 32 * 1024
-HEADERS_MAX = 100
-_PIECE_BYTES = 4096
+HEAD_BYTES_MAX: Final = 32 * 1024
+HEADERS_MAX: Final = 100
+_PIECE_BYTES: Final = 4096
 
-_REASONS = {
+_REASONS: Final = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     405: b"Method Not Allowed", 408: b"Request Timeout",
     413: b"Content Too Large", 415: b"Unsupported Media Type", 422: b"Unprocessable Content", 429: b"Too Many Requests",
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
     503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
-_JUDGED = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"content-type"})
-_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
-_SCHEMES = frozenset({b"http", b"https"})
-_UPGRADE_FIELDS = frozenset({b"upgrade", b"connection", b"http2-settings"})
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()
+}
+_JUDGED: Final = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"content-type"})
+_JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
+_SCHEMES: Final = frozenset({b"http", b"https"})
+_UPGRADE_FIELDS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
 class Patron(Protocol):

@@ -9,7 +9,7 @@ sleeps: then its first replica is on its way, and some may wait for that.
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from modelfleet.api.route_table import ColdRule
 from modelfleet.route import affinity, choose, health, waiting
@@ -20,11 +20,11 @@ from modelfleet.router.upstream import Replica
 
 _log = logging.getLogger(__name__)
 
-_WAITING_MIN = 16
-_EXTERNAL_WAITING_MAX = 64  # an external API has no limit of ours, except while it comes back
+_WAITING_MIN: Final = 16
+_EXTERNAL_WAITING_MAX: Final = 64  # an external API has no limit of ours, except while it comes back
 # Of bodies, of those who wait for the first replica: it takes minutes, and each is in memory about three times.
 HELD_BYTES_MAX = 32 * 1024 * 1024
-_HOLD_GAIN = 0.1  # of the newest answer in the mean
+_HOLD_GAIN: Final = 0.1  # of the newest answer in the mean
 
 
 class Waiter(Protocol):
