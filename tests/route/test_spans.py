@@ -14,6 +14,7 @@ def test_attempt_tells_numbers_and_nothing_that_was_said():
     fields: dict[str, Any] = {
         "messages": [{"role": "user", "content": "CANARY"}],
         "max_tokens": 7,
+        "max_completion_tokens": 1 << 63,  # more than a span can hold
         "temperature": 0.5,
         "seed": "CANARY",
         "n": True,

@@ -25,6 +25,7 @@ _NUMBERS = {
     "seed": "gen_ai.request.seed",
     "n": "gen_ai.request.choice.count",
 }
+_NUMBER_MAX = (1 << 63) - 1  # OTLP has no larger ones, and its library would log a traceback for each
 # Outcomes of attempts that are nobody's error.
 _WELL = frozenset({"Answered", "Escalated", "Cancelled"})
 
@@ -80,7 +81,7 @@ def attempt(path: bytes, tier: TierRoute, fields: Mapping[str, Any], *, host: st
     }
     for name, attribute in _NUMBERS.items():
         value = fields.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _NUMBER_MAX:
             told[attribute] = value
     return told
 
