@@ -101,7 +101,7 @@ async def test_reader_that_takes_a_little_is_waited_for():
         writer.close()
 
 
-async def test_unread_answers_together_are_bounded(monkeypatch: pytest.MonkeyPatch):
+async def test_unread_answers_together_are_bounded():
     async with one_tier([reply(LARGE)]) as (rig, _):
         writers = []
         stats = rig.state.fleet.lines["chat"].steps[0].stats
@@ -113,7 +113,7 @@ async def test_unread_answers_together_are_bounded(monkeypatch: pytest.MonkeyPat
             await until(lambda number=number: stats.answered == number + 1)
         unread = [client.unread_bytes() for client in _clients(rig)]
         assert min(unread) > 0
-        monkeypatch.setattr(crowd, "UNREAD_BYTES_MAX", sum(unread) - 1)
+        rig.server.crowd.unread_bytes_max = sum(unread) - 1
         oldest = next(iter(rig.server.crowd._unread))
         rig.server.crowd.sweep(0.0)
 
@@ -128,9 +128,17 @@ async def test_unread_answers_together_are_bounded(monkeypatch: pytest.MonkeyPat
 # Senders.
 
 
-async def test_bodies_on_their_way_are_bounded_together(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(crowd, "ARRIVING_BYTES_MAX", 1)
+@pytest.mark.parametrize(("part", "want"), [(1 << 20, (1 << 20, 2 << 20)), (1 << 40, (64 << 20, 128 << 20))])
+def test_a_small_container_holds_less(part: int, want: tuple[int, int]):
+    found = crowd.Crowd()
+    found.shrink(part)
+
+    assert (found.arriving_bytes_max, found.unread_bytes_max) == want
+
+
+async def test_bodies_on_their_way_are_bounded_together():
     async with one_tier([reply(GOOD)], max_body_bytes=600_000) as (rig, _):
+        rig.server.crowd.arriving_bytes_max = 1
         opened = [await rig.connect() for _ in range(3)]
         for _, writer in opened:
             writer.write(HALF_BODY + b" " * 10)

@@ -50,13 +50,14 @@ class App:
         self._loop = loop
         self._ports = ports
         service = Service(state, loop=loop)
-        service.bodies.bytes_max = bodies.bytes_max()
+        service.bodies.bytes_max = part_bytes = bodies.bytes_max()
         self._server = Server(
             service.on_request,
             loop=loop,
             body_bytes_max=service.body_bytes_max,
             on_refused=service.on_refused,
         )
+        self._server.crowd.shrink(part_bytes)
         insight = Insight(state, state.metrics.registry(), loop=loop)
         self._insight = Server(
             insight.on_request, loop=loop, body_bytes_max=lambda: 0, on_refused=lambda _: None

@@ -30,14 +30,29 @@ class Guest(Protocol):
 class Crowd:
     """All clients of one port.  Time is the loop's, in seconds, and comes in."""
 
-    __slots__ = ("_arriving", "_arriving_bytes", "_unread", "clients", "clients_max")
+    __slots__ = (
+        "_arriving",
+        "_arriving_bytes",
+        "_unread",
+        "arriving_bytes_max",
+        "clients",
+        "clients_max",
+        "unread_bytes_max",
+    )
 
     def __init__(self, *, clients_max: int = CLIENTS_MAX) -> None:
         self.clients: set[Guest] = set()
         self.clients_max = clients_max
+        self.arriving_bytes_max = ARRIVING_BYTES_MAX
+        self.unread_bytes_max = UNREAD_BYTES_MAX
         self._arriving: dict[Guest, int] = {}  # bytes of its body so far; the oldest first
         self._arriving_bytes = 0
         self._unread: dict[Guest, None] = {}  # who does not read as fast as it is answered; the oldest first
+
+    def shrink(self, part_bytes: int) -> None:
+        """Keep to the memory of a small container.  `part_bytes`: an eighth of it."""
+        self.arriving_bytes_max = min(ARRIVING_BYTES_MAX, part_bytes)
+        self.unread_bytes_max = min(UNREAD_BYTES_MAX, 2 * part_bytes)
 
     def enter(self, guest: Guest) -> Welcome:
         """Take a new client in.  Whether it may ask, is told why not, or must go without a word."""
@@ -56,7 +71,7 @@ class Crowd:
         """`count` more bytes of a body that did not come at once."""
         self._arriving[guest] = self._arriving.get(guest, 0) + count
         self._arriving_bytes += count
-        limit = max(ARRIVING_BYTES_MAX, 2 * body_bytes_max)
+        limit = max(self.arriving_bytes_max, 2 * body_bytes_max)
         while self._arriving_bytes > limit and len(self._arriving) > 1:
             # The oldest of those that hold much: parting from the others would free nothing.
             mean = self._arriving_bytes / len(self._arriving)
@@ -81,7 +96,7 @@ class Crowd:
         unread = {guest: guest.unread_bytes() for guest in self._unread}
         total = sum(unread.values())
         for guest, count in unread.items():
-            if total <= UNREAD_BYTES_MAX:
+            if total <= self.unread_bytes_max:
                 break
             total -= count
             guest.drop()
