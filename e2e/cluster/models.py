@@ -31,12 +31,13 @@ def folder() -> Path:
     return once(target, _download, name="models")
 
 
-def claim(namespace: str) -> list[Manifest]:
+def claim(namespace: str, *, name: str = CLAIM, shown: Path | None = None) -> list[Manifest]:
     """A read-only volume of the model files and its claim, for pods of one namespace of the local cluster.
 
     Use it in a ModelTier as `pvc://models/FILE`.  One volume serves one claim, so there is one per namespace.
+    `shown`: another folder of this machine than that of the model files.
     """
-    volume = f"models-{namespace}"
+    volume = f"{name}-{namespace}"
     shape = {
         "accessModes": ["ReadOnlyMany"],
         "storageClassName": "",
@@ -50,15 +51,15 @@ def claim(namespace: str) -> list[Manifest]:
             "spec": {
                 **shape,
                 "capacity": {"storage": "1Gi"},
-                "hostPath": {"path": str(folder()), "type": "Directory"},
-                "claimRef": {"namespace": namespace, "name": CLAIM},
+                "hostPath": {"path": str(shown or folder()), "type": "Directory"},
+                "claimRef": {"namespace": namespace, "name": name},
                 "persistentVolumeReclaimPolicy": "Retain",
             },
         },
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": CLAIM, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {**shape, "resources": {"requests": {"storage": "1Gi"}}, "volumeName": volume},
         },
     ]
