@@ -1,7 +1,7 @@
 """An API is never asked more often than it may be, by one router or by all."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelfleet.route.rate import Rate
@@ -97,6 +97,7 @@ def test_never_more_than_the_limit_in_any_minute(per_minute: int, pauses: list[f
         assert sum(at > now_s - MINUTE_S for at in began) <= per_minute
 
 
+@example(13, 4, [1])
 @given(st.integers(12, 300), st.integers(1, 4), st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_all_routers_together_keep_it_while_they_know_how_many_they_are(
     per_minute: int, routers: int, changes: list[int]
@@ -115,5 +116,6 @@ def test_all_routers_together_keep_it_while_they_know_how_many_they_are(
             for one in ready:
                 one.limit(requests=per_minute, tokens=None, routers=len(ready), now_s=now_s)
         began += [now_s for one in ready for _ in range(5) if admitted(one, now_s)]
-        # Those who come bring their part of a burst, and a burst is never less than one request.
-        assert sum(at > now_s - MINUTE_S for at in began) <= per_minute * 13 / 12 + len(ready)
+        # Those who come bring their part of a burst, which is never less than one request; and a part that is no
+        # whole number may begin with its next request.
+        assert sum(at > now_s - MINUTE_S for at in began) <= per_minute * 13 / 12 + 2 * len(ready)
