@@ -1,0 +1,49 @@
+"""The project's own planner, run on what the simulated fleet shows."""
+
+import math
+from collections import deque
+
+from modelfleet.plan.forecast import forecast
+from modelfleet.plan.sizing import Lengths, Objectives, capacity
+from modelfleet.sim.policies.simple import bounded
+from modelfleet.sim.policy import Orders, Seen, TierSeen
+
+
+class Lead:
+    """One tier: enough for the quantile of the load until a new replica would be ready."""
+
+    look_s = 15.0
+
+    def __init__(self, quantile: float = 0.98, *, down_s: float = 300.0, headroom: float = 1.0) -> None:
+        self.name = f"lead-{quantile:g}"
+        self._quantile, self._down_s, self._headroom = quantile, down_s, headroom
+        self._rates: dict[str, deque[float]] = {}
+        self._wishes: dict[str, deque[tuple[float, int]]] = {}
+
+    def decide(self, seen: Seen) -> Orders:
+        if seen.lost:
+            return Orders({})
+        return Orders({tier.tier.name: self._one(tier, seen) for tier in seen.tiers if not tier.tier.external})
+
+    def _one(self, tier: TierSeen, seen: Seen) -> int:
+        name = tier.tier.name
+        window = tier.window(self.look_s)
+        rates = self._rates.setdefault(name, deque(maxlen=400))
+        rates.append(window.rate_rps)
+        lengths = tier.window(600.0)
+        if lengths.prompt_tokens_mean is None or lengths.output_tokens_mean is None:
+            return tier.wanted
+        slo = seen.cascade.slo
+        cap = capacity(
+            tier.tier.engine,
+            Lengths(lengths.prompt_tokens_mean, lengths.output_tokens_mean),
+            Objectives(slo.ttft_s, slo.itl_s),
+        ).rate_rps
+        horizon_s = tier.tier.cold.median_s + self.look_s
+        ahead = forecast(tuple(rates), look_s=self.look_s, horizon_s=horizon_s, quantile=self._quantile)
+        wish = bounded(tier, math.ceil(self._headroom * ahead.later_rps / max(1e-9, cap)))
+        wishes = self._wishes.setdefault(name, deque())
+        wishes.append((seen.now_s, wish))
+        while wishes[0][0] < seen.now_s - self._down_s:
+            wishes.popleft()
+        return max(wish, min(tier.wanted, max(w for _, w in wishes)))
