@@ -44,12 +44,22 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What the routers move within, until the next look: for the last tier and for all before it."""
+
+    target: float  # share of the last tier
+    carries_rps: Sequence[float]  # by tier, one replica
+    under_way: Sequence[float]  # by tier, requests that one replica has when it carries that
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
     """Replicas by tier; what is not named stays.  `entry`: shares of the entries by tier, None: as they are."""
 
     replicas: Mapping[str, int]
     entry: Sequence[float] | None = None
     thresholds: Sequence[float | None] | None = None
+    published: Published | None = None
 
 
 class Policy(Protocol):

@@ -11,15 +11,17 @@ from heapq import heappop, heappush
 from itertools import count
 from random import Random
 
-from modelfleet.route import choose
+from modelfleet.route import bank, choose
+from modelfleet.route.bank import Bank
 from modelfleet.sim.fleet import Arrival, Cascade, Conditions, Question
 from modelfleet.sim.meter import Meter
-from modelfleet.sim.policy import Policy, Seen, TierSeen
+from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
 from modelfleet.sim.pool import Pool
 from modelfleet.sim.replica import Job, Replica
 from modelfleet.sim.tally import Tally
 
-_PERMILLE = 1000
+_FAST_S = 1.0  # between two moves of the router
+_RATE_GAIN = 0.2  # of the newest second in the router's rate
 
 
 class Ask:
@@ -63,6 +65,11 @@ class World:
         self._meters = [Meter(self.conditions.scrape_s) for _ in cascade.tiers]
         self._pools = [self._pool(index) for index in range(len(cascade.tiers))]
         self._entered = 0
+        self._published: Published | None = None
+        self._bank = Bank()
+        self._rate_rps = 0.0
+        self._came = 0  # since the router's last move
+        self._told = (0, 0)  # answers of the last tier and of all, then
         self._seen: Seen | None = None
         self._shown: deque[tuple[float, list[dict[str, object]]]] = deque()  # gauges of past scrapes
 
@@ -82,13 +89,13 @@ class World:
     def run(self, until_s: float) -> Tally:
         """Simulate until then; what arrives later is not looked at."""
         conditions = self.conditions
-        scrape_s, look_s = conditions.scrape_s, self.policy.look_s or conditions.look_s
+        scrape_s, look_s, fast_s = conditions.scrape_s, self.policy.look_s or conditions.look_s, _FAST_S
         arrival = next(self._arrivals, None)
         due = self._due
         while True:
             arrival_s = arrival.at_s if arrival is not None else math.inf
             step_s = due[0][0] if due else math.inf
-            now_s = min(arrival_s, step_s, scrape_s, look_s)
+            now_s = min(arrival_s, step_s, scrape_s, look_s, fast_s)
             if now_s > until_s:
                 break
             self.now_s = now_s
@@ -103,6 +110,9 @@ class World:
             elif scrape_s == now_s:
                 self._scrape()
                 scrape_s += conditions.scrape_s
+            elif fast_s == now_s:
+                self._spend()
+                fast_s += _FAST_S
             else:
                 self._look()
                 look_s += self.policy.look_s or conditions.look_s
@@ -125,6 +135,7 @@ class World:
         questions = self.cascade.questions
         ask = Ask(arrival, questions[arrival.question % len(questions)] if questions else None)
         self._entered += 1
+        self._came += 1
         self.tally.arrived(arrival)
         self._send(ask, choose.entry(self._bounds, self.random.random()))
 
@@ -190,6 +201,32 @@ class World:
             self._shown.popleft()
         self.tally.scraped(self.now_s, self._pools, self.entry)
 
+    def _spend(self) -> None:
+        """The router's own second: `route/bank.py` on its own counts."""
+        self._rate_rps += _RATE_GAIN * (self._came / _FAST_S - self._rate_rps)
+        came, self._came = self._came, 0
+        law = self._published
+        if law is None:
+            return
+        answers = self.tally.answers
+        dear, total = answers[-1] - self._told[0], sum(answers) - self._told[1]
+        self._told = (answers[-1], sum(answers))
+        rate_rps = max(self._rate_rps, came / _FAST_S)
+        self._bank = self._bank.after(dear=dear, total=total, target=law.target, rate_rps=rate_rps)
+        sides = [self._supply(index, law) for index in range(len(self._pools))]
+        cheap = bank.Supply(sum(one.carries_rps for one in sides[:-1]), sum(one.backlog for one in sides[:-1]))
+        share = bank.share(self._bank, target=law.target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
+        rest = sum(one.carries_rps for one in sides[:-1]) or 1.0
+        self._enter([*((1 - share) * one.carries_rps / rest for one in sides[:-1]), share])
+
+    def _supply(self, index: int, law: Published) -> bank.Supply:
+        pool = self._pools[index]
+        if pool.tier.external:
+            return bank.Supply(math.inf)
+        busy = sum(replica.in_flight for replica in pool.ready) + len(pool.line)
+        ready = len(pool.ready)
+        return bank.Supply(ready * law.carries_rps[index], max(0.0, busy - ready * law.under_way[index]))
+
     def _look(self) -> None:
         lost = self.random.random() < self.conditions.scrape_loss
         if lost and self._seen is None:
@@ -222,6 +259,7 @@ class World:
                 pool.scale(wanted, self.now_s)
         if orders.entry is not None:
             self._enter(orders.entry)
+        self._published = orders.published or self._published
         if orders.thresholds is not None:
             self._thresholds = list(orders.thresholds)
 
