@@ -6,6 +6,7 @@ far the rate may run away within one cold start.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 _WINDOW_S = 1440.0  # of the past that tells about growth
 _RATIO_MAX = 4.0  # a rate that starts from nothing has no ratio worth the name
@@ -38,7 +39,7 @@ def forecast(rates_rps: Sequence[float], *, look_s: float, horizon_s: float, qua
     ahead = max(1, round(horizon_s / look_s))
     looks = max(1, round(_SMOOTH_S / look_s))
     known = rates_rps[-(round(_WINDOW_S / look_s) + ahead + looks) :]
-    smooth = [sum(known[max(0, at - looks + 1) : at + 1]) / len(known[max(0, at - looks + 1) : at + 1]) for at in range(len(known))]
+    smooth = [fmean(known[max(0, at - looks + 1) : at + 1]) for at in range(len(known))]
     ratios = []
     for at in range(len(smooth) - ahead):
         before = smooth[at]
@@ -48,4 +49,4 @@ def forecast(rates_rps: Sequence[float], *, look_s: float, horizon_s: float, qua
     ratios.sort()
     ratio = ratios[min(len(ratios) - 1, int(quantile * len(ratios)))]
     now = level(rates_rps, look_s=look_s)
-    return Forecast(now_rps=now, later_rps=now * max(ratio, 1.0 if quantile >= 0.5 else ratio), ratio=ratio)
+    return Forecast(now_rps=now, later_rps=now * max(1.0, ratio), ratio=ratio)

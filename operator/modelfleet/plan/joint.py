@@ -48,7 +48,9 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
     spans = [range(least[i], min(options[i].replicas_max, least[i] + 2) + 1) for i in others]
     for counts in product(*spans):
         given = sum(n * options[i].carries_rps for n, i in zip(counts, others, strict=True))
-        fill = max(least[filler], math.ceil((peak_rps - given) / max(1e-9, options[filler].carries_rps) - 1e-9))
+        fill = max(
+            least[filler], math.ceil((peak_rps - given) / max(1e-9, options[filler].carries_rps) - 1e-9)
+        )
         if fill > options[filler].replicas_max:
             continue
         replicas = [0] * len(options)
@@ -60,7 +62,9 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
         if best is None or (cost, moved) < best[:2]:
             best = (cost, moved, tuple(replicas))
     if best is None:
-        return Choice(tuple(option.replicas_max for option in options), ("Maximum",) * len(options), feasible=False)
+        return Choice(
+            tuple(option.replicas_max for option in options), ("Maximum",) * len(options), feasible=False
+        )
     bound = tuple(
         ("Minimum" if n == option.replicas_min else "OwnShare") if n == least[i] else "Together"
         for i, (n, option) in enumerate(zip(best[2], options, strict=True))

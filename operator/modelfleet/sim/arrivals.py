@@ -7,7 +7,7 @@ any trace.
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 
@@ -52,11 +52,29 @@ def lognormal(median: float, mean: float) -> Lengths:
     """Lengths of a lognormal distribution."""
     sigma = math.sqrt(2 * math.log(mean / median))
     shares = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
-    scores = (-2.326, -1.645, -1.282, -0.842, -0.524, -0.253, 0.0, 0.253, 0.524, 0.842, 1.282, 1.645, 2.054, 2.326, 2.576)
+    scores = (
+        -2.326,
+        -1.645,
+        -1.282,
+        -0.842,
+        -0.524,
+        -0.253,
+        0.0,
+        0.253,
+        0.524,
+        0.842,
+        1.282,
+        1.645,
+        2.054,
+        2.326,
+        2.576,
+    )
     return Lengths(shares, tuple(median * math.exp(sigma * score) for score in scores))
 
 
-def window(clients: Sequence[Client], start_s: float, random: Random, seconds: float = WINDOW_S) -> list[float]:
+def window(
+    clients: Sequence[Client], start_s: float, random: Random, seconds: float = WINDOW_S
+) -> list[float]:
     """Times of all requests of one window, in order."""
     times: list[float] = []
     for client in clients:
@@ -109,8 +127,8 @@ class Day:
     bursty_share: float = 0.4  # of the traffic
     burst_cv: float = 4.0
     noise: float = 0.06  # of the rate from one window to the next
-    prompt: Lengths = lognormal(600, 914)
-    output: Lengths = lognormal(70, 155)
+    prompt: Lengths = field(default_factory=lambda: lognormal(600, 914))
+    output: Lengths = field(default_factory=lambda: lognormal(70, 155))
 
     def rate_rps(self, at_s: float) -> float:
         """Without noise."""

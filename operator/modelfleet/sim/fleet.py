@@ -28,7 +28,10 @@ class Tier:
     engine: Engine
     gpus: float = 1.0  # of one replica
     usd_per_replica_hour: float = 0.0
-    usd_per_million_tokens: tuple[float, float] = (0.0, 0.0)  # of the prompt, of the answer; of an external API
+    usd_per_million_tokens: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # of the prompt, of the answer; of an external API
     cold: ColdStart = ColdStart()
     replicas_start: int = 1
     replicas_min: int = 1

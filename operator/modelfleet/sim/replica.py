@@ -37,8 +37,26 @@ class Replica:
     """Takes jobs; `due_s` says when `step()` must be called next."""
 
     __slots__ = (
-        "_clock", "_context", "_ends", "_engine", "_eligible_s", "_fresh", "_on_done", "_on_first", "_prefilling", "_reserved",
-        "_run", "_running", "_started_s", "_turns", "due_s", "in_flight", "preemptions", "room", "tokens_out", "waiting",
+        "_clock",
+        "_context",
+        "_eligible_s",
+        "_ends",
+        "_engine",
+        "_fresh",
+        "_on_done",
+        "_on_first",
+        "_prefilling",
+        "_reserved",
+        "_run",
+        "_running",
+        "_started_s",
+        "_turns",
+        "due_s",
+        "in_flight",
+        "preemptions",
+        "room",
+        "tokens_out",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -199,7 +217,10 @@ class Replica:
             job = waiting[0]
             if job.arrived_s > self._eligible_s:
                 break
-            if self._context + self._reserved + job.prompt + self._running > engine.kv_tokens and self.running:
+            if (
+                self._context + self._reserved + job.prompt + self._running > engine.kv_tokens
+                and self.running
+            ):
                 break
             waiting.popleft()
             self._turns += 1

@@ -63,7 +63,9 @@ def _hits(blocks: list[int], known: "OrderedDict[int, None]", limit: int) -> int
     return hits
 
 
-def servegen(folder: Path, model: str, *, mean_rps: float, day: int = 0, days: float = 1, seed: int = 0) -> Iterator[Arrival]:
+def servegen(
+    folder: Path, model: str, *, mean_rps: float, day: int = 0, days: float = 1, seed: int = 0
+) -> Iterator[Arrival]:
     """ServeGen's production clients, all scaled by one factor so that the whole trace has `mean_rps` on average.
 
     Reads servegen_MODEL_clients and servegen_MODEL_lengths6h.  Times count from the start of `day`.
@@ -108,7 +110,11 @@ def _lengths(path: Path) -> dict[tuple[float, str], Lengths]:
     with _text(path) as lines:
         for row in csv.DictReader(lines):
             start_s = -1.0 if row["window_start_s"] == "all" else float(row["window_start_s"])
-            quantiles = [(float(name[1:]) / 100, float(value)) for name, value in row.items() if name[0] == "q" and value]
+            quantiles = [
+                (float(name[1:]) / 100, float(value))
+                for name, value in row.items()
+                if name[0] == "q" and value
+            ]
             shares, values = zip(*quantiles, strict=True)
             found[start_s, row["field"]] = Lengths(shares, values)
     return found

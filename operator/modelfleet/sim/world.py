@@ -144,7 +144,9 @@ class World:
         ask.tier, ask.sent_s = index, self.now_s
         threshold = self._thresholds[index]
         last = index == len(self.cascade.tiers) - 1
-        ask.settles = last or threshold is None or ask.question is None or ask.question.scores[index] >= threshold
+        ask.settles = (
+            last or threshold is None or ask.question is None or ask.question.scores[index] >= threshold
+        )
         output = arrival.output if ask.settles else min(arrival.output, self.cascade.judged_tokens)
         self._meters[index].slot.arrivals += 1
         if tier.external:
@@ -214,7 +216,9 @@ class World:
         rate_rps = max(self._rate_rps, came / _FAST_S)
         self._bank = self._bank.after(dear=dear, total=total, target=law.target, rate_rps=rate_rps)
         sides = [self._supply(index, law) for index in range(len(self._pools))]
-        cheap = bank.Supply(sum(one.carries_rps for one in sides[:-1]), sum(one.backlog for one in sides[:-1]))
+        cheap = bank.Supply(
+            sum(one.carries_rps for one in sides[:-1]), sum(one.backlog for one in sides[:-1])
+        )
         share = bank.share(self._bank, target=law.target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
         rest = sum(one.carries_rps for one in sides[:-1]) or 1.0
         self._enter([*((1 - share) * one.carries_rps / rest for one in sides[:-1]), share])

@@ -24,7 +24,9 @@ class Lead:
     def decide(self, seen: Seen) -> Orders:
         if seen.lost:
             return Orders({})
-        return Orders({tier.tier.name: self._one(tier, seen) for tier in seen.tiers if not tier.tier.external})
+        return Orders(
+            {tier.tier.name: self._one(tier, seen) for tier in seen.tiers if not tier.tier.external}
+        )
 
     def _one(self, tier: TierSeen, seen: Seen) -> int:
         name = tier.tier.name
@@ -56,7 +58,13 @@ class Joint:
     look_s = 15.0
 
     def __init__(
-        self, *, peak: float = 0.98, own: float = 0.5, down_s: float = 300.0, margin: float = 1.0, fast: bool = True
+        self,
+        *,
+        peak: float = 0.98,
+        own: float = 0.5,
+        down_s: float = 300.0,
+        margin: float = 1.0,
+        fast: bool = True,
     ) -> None:
         self.name = f"joint-{peak:g}-{own:g}-{margin:g}"
         self._peak, self._own, self._down_s, self._margin, self._fast = peak, own, down_s, margin, fast

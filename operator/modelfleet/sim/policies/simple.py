@@ -52,7 +52,7 @@ class Damper:
             self._wishes.popleft()
         low = min(w for at_s, w in self._wishes if at_s >= now_s - self._up_window_s)
         high = max(w for at_s, w in self._wishes if at_s >= now_s - self._down_window_s)
-        stable = low if low > current else high if high < current else current
+        stable = low if low > current else min(current, high)
         wanted = self._limited(now_s, current, stable)
         if wanted != current:
             self._changes.append((now_s, wanted - current))
@@ -64,7 +64,9 @@ class Damper:
         if stable > current:
             came = sum(by for at_s, by in self._changes if by > 0 and at_s > now_s - self._up_period_s)
             start = current - came
-            return min(stable, max(start + self._up_pods, math.ceil(start * (1 + self._up_percent / 100)), current))
+            return min(
+                stable, max(start + self._up_pods, math.ceil(start * (1 + self._up_percent / 100)), current)
+            )
         if stable < current:
             went = -sum(by for at_s, by in self._changes if by < 0 and at_s > now_s - self._down_period_s)
             start = current + went
@@ -87,7 +89,9 @@ class Hpa:
     def decide(self, seen: Seen) -> Orders:
         if seen.lost:
             return Orders({})
-        return Orders({tier.tier.name: self._one(tier, seen.now_s) for tier in seen.tiers if not tier.tier.external})
+        return Orders(
+            {tier.tier.name: self._one(tier, seen.now_s) for tier in seen.tiers if not tier.tier.external}
+        )
 
     def _one(self, tier: TierSeen, now_s: float) -> int:
         ratio = tier.in_flight / (self._target * max(1, tier.wanted))
