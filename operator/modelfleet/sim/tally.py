@@ -63,6 +63,17 @@ class Course:
     direction: int = 0
     downs_at_s: list[float] = field(default_factory=list)
 
+    def ordered(self, before: int, wanted: int, now_s: float) -> None:
+        """A policy asks for `wanted` after `before`."""
+        if wanted == before:
+            return
+        direction = 1 if wanted > before else -1
+        self.changes += 1
+        self.flips += self.direction == -direction
+        self.direction = direction
+        if direction < 0:
+            self.downs_at_s.append(now_s)
+
 
 class Tally:
     """Counts as the world runs."""
@@ -118,16 +129,6 @@ class Tally:
         one.replicas = tuple(len(p.ready) + len(p.starting) + len(p.draining) for p in pools)
         one.ready = tuple(len(p.ready) for p in pools)
         one.entry = entry
-
-    def ordered(self, tier: str, before: int, wanted: int, now_s: float) -> None:
-        if wanted == before:
-            return
-        course, direction = self.courses[tier], 1 if wanted > before else -1
-        course.changes += 1
-        course.flips += course.direction == -direction
-        course.direction = direction
-        if direction < 0:
-            course.downs_at_s.append(now_s)
 
     def close(self, until_s: float, pools: Sequence[Pool]) -> None:
         self.seconds = until_s

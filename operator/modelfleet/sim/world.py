@@ -259,7 +259,7 @@ class World:
         for pool in self._pools:
             wanted = orders.replicas.get(pool.tier.name)
             if wanted is not None and not pool.tier.external:
-                self.tally.ordered(pool.tier.name, pool.wanted, wanted, self.now_s)
+                self.tally.courses[pool.tier.name].ordered(pool.wanted, wanted, self.now_s)
                 pool.scale(wanted, self.now_s)
         if orders.entry is not None:
             self._enter(orders.entry)
