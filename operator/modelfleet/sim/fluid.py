@@ -83,7 +83,8 @@ class Fluid:
         self._entry = (
             [1 - floor, *(0.0 for _ in cascade.tiers[2:]), floor] if len(cascade.tiers) > 1 else [1.0]
         )
-        self._bank, self._law, self._rate_rps = Bank(), None, 0.0
+        self._bank, self._rate_rps = Bank(), 0.0
+        self._law: Published | None = None
         self._good = self._total = self._entered = 0.0
         self._hours: list[tuple[float, float]] = []  # answers of the last tier and of all, by minute
 

@@ -218,6 +218,8 @@ class Kpa(PerTier):
 
 # NVIDIA Dynamo.
 
+_DYNAMO_SLOW_S = 180.0
+
 
 def dynamo_floor(rate_rps: float, engine: Engine, lengths: Lengths, goals: Objectives) -> int:
     """The slow loop, ai-dynamo/dynamo `planner/core/throughput_scaling.py`: rate by what one engine carries."""
@@ -255,7 +257,7 @@ class Dynamo(PerTier):
         lengths = Lengths(window.prompt_tokens_mean, window.output_tokens_mean)
         goals = Objectives(slo.ttft_s, slo.itl_s * self._part)
         set_s, floor = self._floors.get(tier.tier.name, (-math.inf, tier.wanted))
-        if seen.now_s - set_s >= 180.0:
+        if seen.now_s - set_s >= _DYNAMO_SLOW_S:
             floor = dynamo_floor(window.rate_rps, tier.tier.engine, lengths, goals)
             self._floors[tier.tier.name] = seen.now_s, floor
         step = (
