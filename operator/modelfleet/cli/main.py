@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from modelfleet import __version__
-from modelfleet.cli import serve
+from modelfleet.cli import serve, simulate
 from modelfleet.settings import Settings
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ def operator() -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+app.command()(simulate.simulate)
 
 
 if __name__ == "__main__":
