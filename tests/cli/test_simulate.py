@@ -33,11 +33,11 @@ def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
     results = json.loads(out.read_text())["results"]
 
     assert code == 0, text
-    assert [one["policy"] for one in results] == ["joint-0.98-0.5-1", "hpa-concurrency-100"]
+    assert [one["policy"] for one in results] == ["joint", "hpa"]
     assert results[0]["requests"] == results[1]["requests"] > 500
     assert "served within SLO" in text
     assert "<script" in page.read_text()
-    assert 'src="http' not in page.read_text()  # nothing is loaded from elsewhere
+    assert "<script src" not in page.read_text()  # nothing is loaded from elsewhere
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Requests made from rates."""
 
 import math
+from itertools import pairwise
 from random import Random
 from statistics import mean, stdev
 
@@ -22,7 +23,7 @@ from modelfleet.sim.arrivals import Client, Day, lognormal, staged, synthetic, w
 )
 def test_gaps_have_their_spread_and_the_window_its_number(client: Client, cv: float):
     times = window([client], 1000.0, Random(2))
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
 
     assert len(times) == 12_000
     assert times == sorted(times)

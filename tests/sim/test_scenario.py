@@ -72,7 +72,7 @@ OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat",
     ],
 )  # fmt: skip
 def test_what_cannot_be_simulated_says_what_to_write(texts: list[str], how: dict[str, Any], says: str):
-    with pytest.raises(BadScenario, match="(?s).*") as caught:
+    with pytest.raises(BadScenario) as caught:
         read(documents(*texts), **how)
 
     assert says in str(caught.value)

@@ -71,7 +71,7 @@ def test_wva_v1(kv: list[float], queues: list[float], step: int):
         pytest.param(140, 70, 2, True, 6, 6, id="in panic never fewer than before"),
     ],
 )
-def test_kpa(stable: float, burst: float, ready: int, panicking: bool, most: int, wanted: int):  # noqa: FBT001
+def test_kpa(stable: float, burst: float, ready: int, panicking: bool, most: int, wanted: int):  # noqa: FBT001, PLR0917
     assert kpa(stable, burst, ready, target=70.0, panicking=panicking, most=most) == wanted
 
 
