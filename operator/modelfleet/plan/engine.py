@@ -47,7 +47,10 @@ class Engine:
 
     def slowed(self, share: float) -> "Engine":
         """The same engine while a `share` of its sequences, 0 to 1, is asked for log probabilities."""
-        factor = 1 + self.logprob_slowdown * share
+        return self.times(1 + self.logprob_slowdown * share)
+
+    def times(self, factor: float) -> "Engine":
+        """The same engine with all its steps longer by a factor."""
         return replace(
             self,
             step_s=self.step_s * factor,

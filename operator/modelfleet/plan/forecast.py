@@ -6,7 +6,7 @@ far the rate may run away within one cold start.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from itertools import accumulate
 
 _WINDOW_S = 1440.0  # of the past that tells about growth
 _RATIO_MAX = 4.0  # a rate that starts from nothing has no ratio worth the name
@@ -34,19 +34,40 @@ def level(rates_rps: Sequence[float], *, look_s: float) -> float:
     return max(sum(recent) / len(recent), (rates_rps[-1] + sum(recent)) / (1 + len(recent)))
 
 
-def forecast(rates_rps: Sequence[float], *, look_s: float, horizon_s: float, quantile: float) -> Forecast:
-    """`rates_rps`: one per look, the oldest first; `horizon_s`: until a replica that is ordered now can help."""
+def growth(rates_rps: Sequence[float], *, look_s: float, horizon_s: float) -> list[float]:
+    """How many times the level became within the horizon, every time in the past that can tell, in order."""
     ahead = max(1, round(horizon_s / look_s))
     looks = max(1, round(_SMOOTH_S / look_s))
     known = rates_rps[-(round(_WINDOW_S / look_s) + ahead + looks) :]
-    smooth = [fmean(known[max(0, at - looks + 1) : at + 1]) for at in range(len(known))]
-    ratios = []
-    for at in range(len(smooth) - ahead):
-        before = smooth[at]
-        if before > 0:
-            ratios.append(min(_RATIO_MAX, max(smooth[at + 1 : at + 1 + ahead]) / before))
+    smooth = _smooth(known, looks)
+    highest = _highest(smooth, ahead)
+    ratios = [
+        min(_RATIO_MAX, high / before) for before, high in zip(smooth, highest, strict=False) if before > 0
+    ]
     ratios += [_PRIOR_RATIO] * max(0, _PRIOR_COUNT - len(ratios) // 4)
     ratios.sort()
-    ratio = ratios[min(len(ratios) - 1, int(quantile * len(ratios)))]
+    return ratios
+
+
+def ratio(ratios: Sequence[float], quantile: float) -> float:
+    """That quantile of what `growth` found, never less than staying as it is."""
+    return max(1.0, ratios[min(len(ratios) - 1, int(quantile * len(ratios)))])
+
+
+def forecast(rates_rps: Sequence[float], *, look_s: float, horizon_s: float, quantile: float) -> Forecast:
+    """`rates_rps`: one per look, the oldest first; `horizon_s`: until a replica that is ordered now can help."""
+    times = ratio(growth(rates_rps, look_s=look_s, horizon_s=horizon_s), quantile)
     now = level(rates_rps, look_s=look_s)
-    return Forecast(now_rps=now, later_rps=now * max(1.0, ratio), ratio=ratio)
+    return Forecast(now_rps=now, later_rps=now * times, ratio=times)
+
+
+def _smooth(rates: Sequence[float], looks: int) -> list[float]:
+    """Means of up to `looks` rates, each with those before it."""
+    sums = list(accumulate(rates, initial=0.0))
+    starts = (max(0, at - looks) for at in range(1, len(sums)))
+    return [(sums[at] - sums[start]) / (at - start) for at, start in enumerate(starts, start=1)]
+
+
+def _highest(levels: Sequence[float], ahead: int) -> list[float]:
+    """The largest of the `ahead` levels after each that has so many after it."""
+    return [max(levels[at + 1 : at + 1 + ahead]) for at in range(len(levels) - ahead)]

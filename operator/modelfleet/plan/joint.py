@@ -41,10 +41,9 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
     """
     least = [_alone(option) for option in options]
     best: tuple[float, int, tuple[int, ...]] | None = None
-    free = range(len(options) - 1)  # the cheapest per request fills what is left
+    # The cheapest per request fills what is left.
     order = sorted(range(len(options)), key=lambda i: options[i].price / max(1e-9, options[i].carries_rps))
     filler, others = order[0], order[1:]
-    del free
     spans = [range(least[i], min(options[i].replicas_max, least[i] + 2) + 1) for i in others]
     for counts in product(*spans):
         given = sum(n * options[i].carries_rps for n, i in zip(counts, others, strict=True))

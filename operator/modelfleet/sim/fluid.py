@@ -8,14 +8,14 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from modelfleet.plan import sizing
 from modelfleet.plan.sizing import Lengths, Objectives
 from modelfleet.route import bank
 from modelfleet.route.bank import Bank
-from modelfleet.sim.fleet import Cascade, Conditions, Tier
+from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
 from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
 from modelfleet.sim.tally import Course
@@ -25,29 +25,48 @@ _RATE_GAIN = 0.2
 _HOUR_S = 3600
 
 
-@dataclass
 class _Side:
-    """One tier."""
+    """One tier.  What its engine and lengths say is worked out once: a day is 86,400 steps."""
 
-    tier: Tier
-    lengths: Lengths
-    meter: Meter
-    wanted: int
-    ready: int
-    starting: deque[float] = field(default_factory=deque)  # when each is ready
-    waiting: float = 0.0
-    served_rps: float = 0.0  # smoothed over an answer
-    replica_s: float = 0.0
-    saturation_rps: float = 0.0
+    def __init__(self, tier: Tier, lengths: Lengths, meter: Meter, *, step_factor: float) -> None:
+        engine = tier.engine
+        self.tier, self.lengths, self.meter = tier, lengths, meter
+        self.wanted = self.ready = tier.replicas_start
+        self.starting: deque[float] = deque()  # when each is ready
+        self.waiting = 0.0
+        self.served_rps = 0.0  # smoothed over an answer
+        self.replica_s = 0.0
+        self.base_s = engine.step_s * step_factor
+        self.work_s = sizing.work_s(engine, lengths) * step_factor
+        self.saturation_rps = sizing.capacity(engine, lengths, _WIDE).rate_rps / step_factor
+        prompt_s = engine.step_s_per_prompt_token * step_factor * (lengths.prompt - lengths.cached)
+        self.first_s = engine.first_token_s + prompt_s
+        self.step_s = self.base_s
 
     @property
     def in_flight(self) -> float:
         return self.served_rps * self.lengths.output * self.step_s + self.waiting
 
-    @property
-    def step_s(self) -> float:
-        rate = min(self.served_rps / max(1, self.ready), 0.999 * self.saturation_rps)
-        return sizing.step_s(self.tier.engine, self.lengths, rate)
+    def serve(self, came: float, slo: Slo) -> float:
+        """One second; gives how much of it was served within the objectives."""
+        most = self.ready * self.saturation_rps
+        served = min(self.waiting + came, most)
+        self.waiting += came - served
+        self.served_rps += (served - self.served_rps) / max(1.0, self.lengths.output * self.step_s)
+        rate = min(self.served_rps / (self.ready or 1), 0.999 * self.saturation_rps)
+        self.step_s = step_s = self.base_s / (1 - rate * self.work_s)
+        ttft_s = self.first_s + 1.5 * step_s + self.waiting / (most or 1e-9)
+        good = served if ttft_s <= slo.ttft_s and step_s <= slo.itl_s else 0.0
+        slot = self.meter.slot
+        slot.arrivals += came
+        slot.answers += served
+        slot.good += good
+        slot.prompt_tokens += served * self.lengths.prompt
+        slot.output_tokens += served * self.lengths.output
+        slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += served
+        slot.itl[bisect_left(ITL_BOUNDS_S, step_s)] += served
+        slot.itl_sum_s += served * step_s
+        return good
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,7 @@ class FluidOutcome:
     changes: int
     share_last: float
     share_last_worst_hour: float
+    lost_downs: int  # replicas taken away on a look that found nothing
 
 
 class Fluid:
@@ -86,14 +106,14 @@ class Fluid:
         self._bank, self._rate_rps = Bank(), 0.0
         self._law: Published | None = None
         self._good = self._total = self._entered = 0.0
+        self._lost_downs = 0
         self._hours: list[tuple[float, float]] = []  # answers of the last tier and of all, by minute
 
     def _side(self, tier: Tier, lengths: Lengths) -> _Side:
-        saturation_rps = sizing.capacity(tier.engine, lengths, _WIDE).rate_rps
+        if tier.external:
+            raise ValueError(f"tier {tier.name} is an external API, which the fluid does not know")
         meter = Meter(self.conditions.scrape_s)
-        return _Side(
-            tier, lengths, meter, tier.replicas_start, tier.replicas_start, saturation_rps=saturation_rps
-        )
+        return _Side(tier, lengths, meter, step_factor=self.conditions.step_factor)
 
     def run(self, per_second: Sequence[float]) -> FluidOutcome:
         """`per_second`: requests that arrive in each second."""
@@ -114,6 +134,7 @@ class Fluid:
             share_last=sum(dear for dear, _ in self._hours)
             / max(1e-9, sum(total for _, total in self._hours)),
             share_last_worst_hour=self._worst_hour(),
+            lost_downs=self._lost_downs,
         )
 
     def _second(self, second: int, came: float) -> None:
@@ -123,36 +144,16 @@ class Fluid:
             self._spend(came, self._law)
         if second % 60 == 0:
             self._hours.append((0.0, 0.0))
-        for index, side in enumerate(self._sides):
+        self._total += came
+        slo = self.cascade.slo
+        for side, part in zip(self._sides, self._entry, strict=True):
             while side.starting and side.starting[0] <= second:
                 side.starting.popleft()
                 side.ready += 1
             side.replica_s += side.ready + len(side.starting)
-            share = came * self._entry[index]
-            side.meter.slot.arrivals += share  # type: ignore[assignment]  # a fluid has no whole requests
-            self._serve(side, share)
-            dear, total = self._hours[-1]
-            self._hours[-1] = (dear + (share if index == len(self._sides) - 1 else 0.0), total + share)
-
-    def _serve(self, side: _Side, came: float) -> None:
-        slo, engine = self.cascade.slo, side.tier.engine
-        served = min(side.waiting + came, side.ready * side.saturation_rps)
-        side.waiting += came - served
-        side.served_rps += (served - side.served_rps) / max(1.0, side.lengths.output * side.step_s)
-        step_s = side.step_s
-        prompt_s = engine.step_s_per_prompt_token * (side.lengths.prompt - side.lengths.cached)
-        wait_s = side.waiting / max(1e-9, side.ready * side.saturation_rps)
-        ttft_s = engine.first_token_s + prompt_s + 1.5 * step_s + wait_s
-        good = ttft_s <= slo.ttft_s and step_s <= slo.itl_s
-        self._total += came
-        self._good += served if good else 0.0
-        slot, number = side.meter.slot, max(1, round(served)) if served > 0 else 0
-        slot.answers += number
-        slot.good += number if good else 0
-        slot.prompt_tokens += round(number * side.lengths.prompt)
-        slot.output_tokens += round(number * side.lengths.output)
-        slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += number
-        slot.itl[bisect_left(ITL_BOUNDS_S, step_s)] += number
+            self._good += side.serve(came * part, slo)
+        dear, total = self._hours[-1]
+        self._hours[-1] = (dear + came * self._entry[-1], total + came)
 
     def _spend(self, came: float, law: Published) -> None:
         rate_rps = max(self._rate_rps, came)
@@ -176,10 +177,11 @@ class Fluid:
         seen = Seen(
             now_s, self.cascade, [self._seen(side) for side in self._sides], round(self._entered), lost=lost
         )
-        self._entered = 0.0
+        self._entered = self._entered if lost else 0.0
         orders = self.policy.decide(seen)
         for side in self._sides:
             wanted = orders.replicas.get(side.tier.name, side.wanted)
+            self._lost_downs += max(0, side.wanted - wanted) if lost else 0
             self._courses[side.tier.name].ordered(side.wanted, wanted, now_s)
             self._scale(side, wanted, now_s)
         if orders.entry is not None:
@@ -217,7 +219,7 @@ class Fluid:
             kv=[kv] * side.ready,
             queues=[round(queue)] * side.ready,
             runnings=[round(running / replicas)] * side.ready,
-            cold_starts_s=[side.tier.cold.median_s],
+            cold_starts_s=[side.tier.cold.median_s * self.conditions.cold_start_factor],
             meter=side.meter,
             lag_s=self.conditions.lag_s,
         )

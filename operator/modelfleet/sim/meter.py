@@ -35,16 +35,18 @@ _SLOTS = 130  # of history
 class Slot:
     """One scrape interval of one tier."""
 
-    __slots__ = ("answers", "arrivals", "good", "itl", "output_tokens", "prompt_tokens", "ttft")
+    __slots__ = ("answers", "arrivals", "good", "itl", "itl_sum_s", "output_tokens", "prompt_tokens", "ttft")
 
     def __init__(self) -> None:
-        self.arrivals = 0  # requests that entered here, or came from a tier before
-        self.answers = 0
-        self.good = 0  # answers within the objective
-        self.prompt_tokens = 0
-        self.output_tokens = 0
-        self.ttft = [0] * (len(TTFT_BOUNDS_S) + 1)
-        self.itl = [0] * (len(ITL_BOUNDS_S) + 1)
+        # Amounts: the fluid's are no whole numbers.
+        self.arrivals: float = 0  # requests that entered here, or came from a tier before
+        self.answers: float = 0
+        self.good: float = 0  # answers within the objective
+        self.itl_sum_s = 0.0
+        self.prompt_tokens: float = 0
+        self.output_tokens: float = 0
+        self.ttft: list[float] = [0] * (len(TTFT_BOUNDS_S) + 1)
+        self.itl: list[float] = [0] * (len(ITL_BOUNDS_S) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +54,40 @@ class Window:
     """Sums over some seconds.  Quantiles in seconds; None where nothing was answered."""
 
     seconds: float
-    arrivals: int
-    answers: int
-    good: int
+    arrivals: float
+    answers: float
+    good: float
     prompt_tokens_mean: float | None
     output_tokens_mean: float | None
-    _ttft: Sequence[int]
-    _itl: Sequence[int]
+    slots: Sequence[Slot]
 
     @property
     def rate_rps(self) -> float:
         return self.arrivals / self.seconds
 
+    @property
+    def itl_mean_s(self) -> float | None:
+        streams = sum(sum(slot.itl) for slot in self.slots)
+        return sum(slot.itl_sum_s for slot in self.slots) / streams if streams else None
+
+    @property
+    def counts(self) -> Sequence[float]:
+        """Arrivals of every scrape interval."""
+        return [slot.arrivals for slot in self.slots]
+
     def ttft_s(self, quantile: float) -> float | None:
-        return _quantile(self._ttft, TTFT_BOUNDS_S, quantile)
+        return _quantile(
+            [sum(column) for column in zip(*(slot.ttft for slot in self.slots), strict=True)],
+            TTFT_BOUNDS_S,
+            quantile,
+        )
 
     def itl_s(self, quantile: float) -> float | None:
-        return _quantile(self._itl, ITL_BOUNDS_S, quantile)
+        return _quantile(
+            [sum(column) for column in zip(*(slot.itl for slot in self.slots), strict=True)],
+            ITL_BOUNDS_S,
+            quantile,
+        )
 
 
 class Meter:
@@ -95,6 +114,7 @@ class Meter:
         slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += 1
         if output > 1:
             slot.itl[bisect_left(ITL_BOUNDS_S, itl_s)] += 1
+            slot.itl_sum_s += itl_s
 
     def window(self, seconds: float, *, back_s: float = 0.0) -> Window:
         """The last `seconds` as they looked `back_s` ago."""
@@ -110,17 +130,16 @@ class Meter:
             good=sum(slot.good for slot in slots),
             prompt_tokens_mean=sum(slot.prompt_tokens for slot in slots) / answers if answers else None,
             output_tokens_mean=sum(slot.output_tokens for slot in slots) / answers if answers else None,
-            _ttft=[sum(column) for column in zip(*(slot.ttft for slot in slots), strict=True)],
-            _itl=[sum(column) for column in zip(*(slot.itl for slot in slots), strict=True)],
+            slots=slots,
         )
 
 
-def _quantile(counts: Sequence[int], bounds: Sequence[float], quantile: float) -> float | None:
+def _quantile(counts: Sequence[float], bounds: Sequence[float], quantile: float) -> float | None:
     """As Prometheus' histogram_quantile: linear inside a bucket, the last bound beyond it."""
     total = sum(counts)
     if total == 0:
         return None
-    rank, seen, low = quantile * total, 0, 0.0
+    rank, seen, low = quantile * total, 0.0, 0.0
     for count, high in zip(counts, bounds, strict=False):
         if count and seen + count >= rank:
             return low + (high - low) * (rank - seen) / count

@@ -86,6 +86,23 @@ def servegen(
             yield Arrival(at_s, prompt.draw(random), output.draw(random), 0, random.randrange(_QUESTIONS))
 
 
+def servegen_counts(
+    folder: Path, model: str, *, mean_rps: float, day: int = 0, days: float = 1, seed: int = 0
+) -> list[int]:
+    """As `servegen`, only how many requests arrive in every second: what the fluid runs on."""
+    random = Random(seed * 1_000_003 + day)
+    windows = _windows(folder / f"servegen_{model}_clients.csv.gz")
+    factor = mean_rps / _mean_rps(windows)
+    from_s, to_s = day * _DAY_S, (day + days) * _DAY_S
+    counts = [0] * round(to_s - from_s)
+    for start_s, clients in windows:
+        if from_s <= start_s < to_s:
+            scaled = [Client(one.rate_rps * factor, one.cv, one.weibull) for one in clients]
+            for at_s in window(scaled, start_s - from_s, random):
+                counts[min(len(counts) - 1, int(at_s))] += 1
+    return counts
+
+
 _KINDS = ("input_tokens", "output_tokens")
 
 

@@ -1,25 +1,86 @@
-"""The project's own planner, run on what the simulated fleet shows."""
+"""The project's own planner (`plan/planner.py`) on what the simulated fleet shows: translation, and no decision."""
 
-import math
-from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 
-from modelfleet.plan.forecast import forecast
-from modelfleet.plan.joint import Option, choose
+from modelfleet.plan import planner
+from modelfleet.plan.planner import Look, Settings, State, TierLook
 from modelfleet.plan.sizing import Lengths, Objectives, capacity
-from modelfleet.sim.policies.simple import bounded
-from modelfleet.sim.policy import Orders, Published, Seen, TierSeen
+from modelfleet.sim.policy import Orders, Policy, Published, Seen, TierSeen
+
+_LENGTHS_S = 600.0
+_UNEVEN_S = 600.0
+_STEPS_S = 60.0  # over which a step time is taken
+_STARTS_MIN = 3  # cold starts that tell more than the profile
+_LATE = 0.8  # quantile of cold starts that is planned with
 
 
-class Lead:
-    """One tier: enough for the quantile of the load until a new replica would be ready."""
+class Joint:
+    """The whole cascade at once: pooled peaks, each tier's own share, and a router that moves within a second.
+
+    Ablations: `fast` False leaves the router out, `settings.pooled` False sizes every tier for its own peak.
+    """
 
     look_s = 15.0
 
-    def __init__(self, quantile: float = 0.98, *, down_s: float = 300.0, headroom: float = 1.0) -> None:
-        self.name = f"lead-{quantile:g}"
-        self._quantile, self._down_s, self._headroom = quantile, down_s, headroom
-        self._rates: dict[str, deque[float]] = {}
-        self._wishes: dict[str, deque[tuple[float, int]]] = {}
+    def __init__(self, settings: Settings | None = None, *, fast: bool = True) -> None:
+        self._settings = settings or Settings()
+        self.name = f"joint-{self._settings.peak:g}-{self._settings.deviations:g}"
+        self._fast = fast
+        self._state = State()
+        self._last_s = 0.0
+
+    def decide(self, seen: Seen) -> Orders:
+        target = seen.cascade.share_floor
+        tiers = [tier for tier in seen.tiers if not tier.tier.external]
+        shares = planned_shares(seen)
+        looks = [
+            look_at(tier, share, self.look_s)
+            for tier, share in zip(seen.tiers, shares, strict=True)
+            if not tier.tier.external
+        ]
+        found, self._state = planner.plan(self._look(seen, looks, tiers), self._state, self._settings)
+        if seen.lost:
+            return Orders({})
+        self._last_s = seen.now_s
+        replicas = {tier.tier.name: one.replicas for tier, one in zip(tiers, found.tiers, strict=True)}
+        if (
+            not self._fast
+            or len(seen.tiers) == 1
+            or len(tiers) < len(seen.tiers)
+            or not found.tiers[0].carries_rps
+        ):
+            return Orders(replicas)
+        carries = [one.carries_rps for one in found.tiers]
+        return Orders(replicas, published=Published(target, carries, [one.under_way for one in found.tiers]))
+
+    def _look(self, seen: Seen, looks: Sequence[TierLook], tiers: Sequence[TierSeen]) -> Look:
+        windows = [tier.window(self.look_s) for tier in tiers]
+        columns = zip(*(tier.window(_UNEVEN_S).counts for tier in tiers), strict=True)
+        return Look(
+            now_s=seen.now_s,
+            look_s=self.look_s,
+            since_s=max(self.look_s, seen.now_s - self._last_s),
+            complete=not seen.lost,
+            arrived=seen.entered,
+            counts=[sum(column) for column in columns],
+            interval_s=tiers[0].meter.scrape_s,
+            answers=sum(window.answers for window in windows),
+            good=sum(window.good for window in windows),
+            goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
+            tiers=looks,
+        )
+
+
+class Lead:
+    """The same planner for every tier alone, on the traffic that was routed to it."""
+
+    look_s = 15.0
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self.name = f"lead-{self._settings.peak:g}-{self._settings.deviations:g}"
+        self._states: dict[str, State] = {}
 
     def decide(self, seen: Seen) -> Orders:
         if seen.lost:
@@ -29,91 +90,71 @@ class Lead:
         )
 
     def _one(self, tier: TierSeen, seen: Seen) -> int:
-        name = tier.tier.name
         window = tier.window(self.look_s)
-        rates = self._rates.setdefault(name, deque(maxlen=400))
-        rates.append(window.rate_rps)
-        lengths = tier.window(600.0)
-        if lengths.prompt_tokens_mean is None or lengths.output_tokens_mean is None:
-            return tier.wanted
-        slo = seen.cascade.slo
-        cap = capacity(
-            tier.tier.engine,
-            Lengths(lengths.prompt_tokens_mean, lengths.output_tokens_mean),
-            Objectives(slo.ttft_s, slo.itl_s),
-        ).rate_rps
-        horizon_s = tier.tier.cold.median_s + self.look_s
-        ahead = forecast(tuple(rates), look_s=self.look_s, horizon_s=horizon_s, quantile=self._quantile)
-        wish = bounded(tier, math.ceil(self._headroom * ahead.later_rps / max(1e-9, cap)))
-        wishes = self._wishes.setdefault(name, deque())
-        wishes.append((seen.now_s, wish))
-        while wishes[0][0] < seen.now_s - self._down_s:
-            wishes.popleft()
-        return max(wish, min(tier.wanted, max(w for _, w in wishes)))
+        look = Look(
+            now_s=seen.now_s,
+            look_s=self.look_s,
+            since_s=self.look_s,
+            complete=True,
+            arrived=window.arrivals,
+            counts=tier.window(_UNEVEN_S).counts,
+            interval_s=tier.meter.scrape_s,
+            answers=window.answers,
+            good=window.good,
+            goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
+            tiers=(look_at(tier, 1.0, self.look_s),),
+        )
+        name = tier.tier.name
+        found, self._states[name] = planner.plan(look, self._states.get(name, State()), self._settings)
+        return found.tiers[0].replicas
 
 
-class Joint:
-    """The whole cascade at once: pooled peaks, each tier's own share, and a router that moves within a second."""
+class Relieved:
+    """Any scaler, with our router before it: what its tiers see is what the router has just moved."""
 
-    look_s = 15.0
-
-    def __init__(
-        self,
-        *,
-        peak: float = 0.98,
-        own: float = 0.5,
-        down_s: float = 300.0,
-        margin: float = 1.0,
-        fast: bool = True,
-    ) -> None:
-        self.name = f"joint-{peak:g}-{own:g}-{margin:g}"
-        self._peak, self._own, self._down_s, self._margin, self._fast = peak, own, down_s, margin, fast
-        self._rates: deque[float] = deque(maxlen=400)
-        self._wishes: dict[str, deque[tuple[float, int]]] = {}
+    def __init__(self, policy: Policy) -> None:
+        self.name, self.look_s, self._policy = f"{policy.name}+router", policy.look_s, policy
 
     def decide(self, seen: Seen) -> Orders:
-        if seen.lost:
-            return Orders({})
-        self._rates.append(seen.entered / self.look_s)
-        target = seen.cascade.share_floor
-        slo = Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s)
-        options, under_way, carries = [], [], []
-        rates = tuple(self._rates)
-        for index, tier in enumerate(seen.tiers):
-            lengths = tier.window(600.0)
-            if lengths.prompt_tokens_mean is None or lengths.output_tokens_mean is None:
-                return Orders({})
-            mean = Lengths(lengths.prompt_tokens_mean, lengths.output_tokens_mean)
-            rate = capacity(tier.tier.engine, mean, slo).rate_rps
-            horizon_s = tier.tier.cold.median_s + self.look_s
-            own = forecast(rates, look_s=self.look_s, horizon_s=horizon_s, quantile=self._own).later_rps
-            part = target if index == len(seen.tiers) - 1 else 0.5 * (1 - target)
-            options.append(
-                Option(
-                    tier.tier.name,
-                    rate / self._margin,
-                    tier.tier.gpus,
-                    own * part,
-                    tier.tier.replicas_min,
-                    tier.tier.replicas_max,
-                    tier.wanted,
-                )
-            )
-            carries.append(rate)
-            under_way.append(rate * mean.output * slo.itl_s)
-        horizon_s = max(tier.tier.cold.median_s for tier in seen.tiers) + self.look_s
-        peak = forecast(rates, look_s=self.look_s, horizon_s=horizon_s, quantile=self._peak).later_rps
-        choice = choose(options, peak)
-        replicas = {
-            tier.tier.name: self._steady(tier, seen.now_s, wish)
-            for tier, wish in zip(seen.tiers, choice.replicas, strict=True)
-        }
-        published = Published(target, carries, under_way) if self._fast else None
-        return Orders(replicas, published=published)
+        orders = self._policy.decide(seen)
+        goals = Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s)
+        carries, under_way = [], []
+        for tier in seen.tiers:
+            look = look_at(tier, 1.0, self.look_s)
+            if look.lengths is None or tier.tier.external:
+                return orders
+            carries.append(capacity(look.engine, look.lengths, goals).rate_rps)
+            under_way.append(carries[-1] * look.lengths.output * goals.itl_s)
+        return replace(orders, published=Published(seen.cascade.share_floor, carries, under_way))
 
-    def _steady(self, tier: TierSeen, now_s: float, wish: int) -> int:
-        wishes = self._wishes.setdefault(tier.tier.name, deque())
-        wishes.append((now_s, wish))
-        while wishes[0][0] < now_s - self._down_s:
-            wishes.popleft()
-        return max(wish, min(tier.wanted, max(w for _, w in wishes)))
+
+def planned_shares(seen: Seen) -> Sequence[float]:
+    """The last tier's floor, and the rest in equal parts: the router moves requests between those anyway."""
+    before, floor = len(seen.tiers) - 1, seen.cascade.share_floor
+    return (*((1 - floor) / before for _ in range(before)), floor) if before else (1.0,)
+
+
+def look_at(tier: TierSeen, share: float, look_s: float) -> TierLook:
+    """One tier in the planner's words."""
+    lately, steps = tier.window(_LENGTHS_S), tier.window(_STEPS_S)
+    prompt, output = lately.prompt_tokens_mean, lately.output_tokens_mean
+    starts = sorted(tier.cold_starts_s)
+    lead_s = starts[int(_LATE * len(starts))] if len(starts) >= _STARTS_MIN else tier.tier.cold.median_s
+    return TierLook(
+        name=tier.tier.name,
+        engine=tier.tier.engine,
+        price=tier.tier.usd_per_replica_hour or tier.tier.gpus,
+        lead_s=round(lead_s / look_s) * look_s,
+        share=share,
+        replicas=tier.wanted,
+        ready=tier.ready,
+        starting=tier.starting,
+        stuck=0,
+        replicas_min=tier.tier.replicas_min,
+        replicas_max=tier.tier.replicas_max,
+        rate_rps=steps.rate_rps,
+        lengths=None if prompt is None or output is None else Lengths(prompt, output),
+        itl_s=steps.itl_mean_s,
+        waiting=tier.engine_queue + tier.router_queue,
+        kv=max(tier.kv, default=0.0),
+    )

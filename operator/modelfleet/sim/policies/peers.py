@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s, ttft_s
-from modelfleet.sim.policies.simple import Damper, bounded
+from modelfleet.sim.policies.simple import Damper, Target, bounded, label, target_of
 from modelfleet.sim.policy import Orders, Seen, TierSeen
 
 
@@ -73,9 +73,9 @@ class LlmdQueue(PerTier):
     """llm-d's KEDA and endpoint picker guide: 100 % per 15 s both ways, 300 s of stabilization both ways."""
 
     def __init__(
-        self, running_target: float = 16.0, *, queue_target: float = 1.0, up_window_s: float = 300.0
+        self, running_target: Target = 16.0, *, queue_target: float = 1.0, up_window_s: float = 300.0
     ) -> None:
-        self.name = f"llmd-queue-{running_target:g}"
+        self.name = f"llmd-queue-{label(running_target)}"
         self._running, self._queue, self._up_s = running_target, queue_target, up_window_s
         self._dampers: dict[str, Damper] = {}
 
@@ -84,7 +84,7 @@ class LlmdQueue(PerTier):
             tier.engine_queue + tier.router_queue,
             tier.running,
             queue_target=self._queue,
-            running_target=self._running,
+            running_target=target_of(self._running, tier),
         )
         damper = self._dampers.setdefault(tier.tier.name, Damper(up_window_s=self._up_s, up_pods=0))
         return damper.settle(seen.now_s, tier.wanted, bounded(tier, wish))
@@ -157,15 +157,17 @@ class WvaV1(PerTier):
 
     look_s = 60.0
 
-    def __init__(self, *, up_window_s: float = 240.0, down_window_s: float = 240.0) -> None:
-        self.name = f"wva-v1-{up_window_s:g}-{down_window_s:g}"
-        self._windows = up_window_s, down_window_s
+    def __init__(
+        self, *, up_window_s: float = 240.0, down_window_s: float = 240.0, kv_full: float = 0.80
+    ) -> None:
+        self.name = f"wva-v1-{up_window_s:g}-{down_window_s:g}-{kv_full:g}"
+        self._windows, self._kv_full = (up_window_s, down_window_s), kv_full
         self._dampers: dict[str, Damper] = {}
 
     def one(self, tier: TierSeen, seen: Seen) -> int:
-        step = wva_v1(tier.kv, [float(queue) for queue in tier.queues])
-        if tier.starting:
-            step = max(0, step) if not tier.starting else 0  # in transition nothing changes
+        queues = [float(queue) for queue in tier.queues]
+        # In transition nothing changes.
+        step = 0 if tier.starting else wva_v1(tier.kv, queues, kv_full=self._kv_full)
         damper = self._dampers.setdefault(
             tier.tier.name, Damper(up_window_s=self._windows[0], down_window_s=self._windows[1])
         )
@@ -195,8 +197,8 @@ class Kpa(PerTier):
 
     look_s = 2.0
 
-    def __init__(self, target: float = 70.0) -> None:
-        self.name = f"kpa-{target:g}"
+    def __init__(self, target: Target = 70.0) -> None:
+        self.name = f"kpa-{label(target)}"
         self._target = target
         self._panics: dict[str, _Panic] = {}
 
@@ -208,10 +210,11 @@ class Kpa(PerTier):
         stable = sum(panic.looks) / len(panic.looks)
         short = list(panic.looks)[-round(6 / self.look_s) :]
         burst, ready = sum(short) / len(short), max(1, tier.ready)
-        if burst / self._target / ready >= 2.0:  # noqa: PLR2004  panic-threshold-percentage 200
+        target = target_of(self._target, tier)
+        if burst / target / ready >= 2.0:  # noqa: PLR2004  panic-threshold-percentage 200
             panic.until_s = seen.now_s + 60.0
         panicking = seen.now_s < panic.until_s
-        wish = kpa(stable, burst, tier.ready, target=self._target, panicking=panicking, most=panic.most)
+        wish = kpa(stable, burst, tier.ready, target=target, panicking=panicking, most=panic.most)
         panic.most = max(panic.most, wish) if panicking else 0
         return bounded(tier, wish)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
 
 from modelfleet.sim.policy import Orders, Seen, TierSeen
 
@@ -14,6 +15,21 @@ class Static:
 
     def decide(self, seen: Seen) -> Orders:  # noqa: ARG002
         return Orders({})
+
+
+Target = float | Mapping[str, float]  # for all tiers, or by tier
+
+
+def target_of(target: Target, tier: TierSeen) -> float:
+    return target if isinstance(target, int | float) else target[tier.tier.name]
+
+
+def label(target: Target) -> str:
+    return (
+        f"{target:g}"
+        if isinstance(target, int | float)
+        else "/".join(f"{one:.0f}" for one in target.values())
+    )
 
 
 def bounded(tier: TierSeen, wanted: int) -> int:
@@ -81,8 +97,8 @@ class Hpa:
 
     look_s = 15.0
 
-    def __init__(self, target: float, *, tolerance: float = 0.1) -> None:
-        self.name = f"hpa-concurrency-{target:g}"
+    def __init__(self, target: Target, *, tolerance: float = 0.1) -> None:
+        self.name = f"hpa-concurrency-{label(target)}"
         self._target, self._tolerance = target, tolerance
         self._dampers: dict[str, Damper] = {}
 
@@ -94,8 +110,9 @@ class Hpa:
         )
 
     def _one(self, tier: TierSeen, now_s: float) -> int:
-        ratio = tier.in_flight / (self._target * max(1, tier.wanted))
-        wish = tier.wanted if abs(ratio - 1) <= self._tolerance else math.ceil(tier.in_flight / self._target)
+        target = target_of(self._target, tier)
+        ratio = tier.in_flight / (target * max(1, tier.wanted))
+        wish = tier.wanted if abs(ratio - 1) <= self._tolerance else math.ceil(tier.in_flight / target)
         damper = self._dampers.setdefault(tier.tier.name, Damper())
         return damper.settle(now_s, tier.wanted, bounded(tier, wish))
 
@@ -108,8 +125,10 @@ class KubeAi:
 
     look_s = 10.0
 
-    def __init__(self, target: float = 100.0, *, window_s: float = 600.0, down_delay_s: float = 30.0) -> None:
-        self.name = f"kubeai-{target:g}"
+    def __init__(
+        self, target: Target = 100.0, *, window_s: float = 600.0, down_delay_s: float = 30.0
+    ) -> None:
+        self.name = f"kubeai-{label(target)}"
         self._target = target
         self._size = round(window_s / self.look_s)
         self._needed = math.ceil(down_delay_s / self.look_s)
@@ -125,7 +144,7 @@ class KubeAi:
         name = tier.tier.name
         past = self._means.setdefault(name, deque([0.0] * self._size, maxlen=self._size))
         past.append(float(tier.in_flight))
-        wish = bounded(tier, math.ceil(sum(past) / len(past) / self._target))
+        wish = bounded(tier, math.ceil(sum(past) / len(past) / target_of(self._target, tier)))
         if wish >= tier.wanted:
             self._agreed[name] = 0
             return wish
