@@ -47,7 +47,7 @@ test-unit: venv ## the quick tests: no API server, no cluster
 lock: venv ## resolve the requirements again
 	$(UV_COMPILE) pyproject.toml --extra operator -o requirements/operator.txt
 	$(UV_COMPILE) pyproject.toml --extra router -o requirements/router.txt
-	$(UV_COMPILE) pyproject.toml --extra operator --extra router --group dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra operator --extra router --extra simulate --group dev -o requirements/dev.txt
 	printf '%s\n' hatchling pip | $(UV_COMPILE) - -o requirements/build.txt
 	printf '%s\n' huggingface-hub | $(UV_COMPILE) - -o requirements/downloader.txt
 	printf '%s\n' xllamacpp | $(UV_COMPILE) - -o e2e/cluster/images/llama-server/requirements.txt
