@@ -54,7 +54,7 @@ test-compiled: venv ## the router's tests once more, on the compiled router
 lock: venv ## resolve the requirements again
 	$(UV_COMPILE) pyproject.toml --extra operator -o requirements/operator.txt
 	$(UV_COMPILE) pyproject.toml --extra router --extra tracing -o requirements/router.txt
-	$(UV_COMPILE) pyproject.toml --extra operator --extra router --extra tracing --group dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra operator --extra router --extra tracing --extra simulate --group dev -o requirements/dev.txt
 	printf '%s\n' hatchling pip | $(UV_COMPILE) - -o requirements/build.txt
 	printf '%s\n' hatchling hatch-mypyc 'mypy[mypyc]' types-jsonschema | $(UV_COMPILE) - pyproject.toml --extra router --extra tracing -c requirements/dev.txt -o requirements/compile.txt
 	printf '%s\n' huggingface-hub | $(UV_COMPILE) - -o requirements/downloader.txt

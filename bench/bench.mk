@@ -14,3 +14,9 @@ test-load: venv ## the same in under 3 min; fails when a request fails that must
 bench-logprobs: venv ## what log probabilities cost llama.cpp and vLLM, into bench/out/router.json (about 8 min)
 	PYTHONPATH=operator:. $(PY) -m bench.logprobs
 .PHONY: bench-logprobs
+bench-capacity: venv ## the planner beside its peers on real traces (MODELFLEET_TRACES): bench/out/capacity.json (1 h, resumable)
+	PYTHONPATH=operator:. $(PY) -m bench.capacity
+.PHONY: bench-capacity
+bench-capacity-quick: venv ## the same on synthetic loads, directions only (about 3 min)
+	PYTHONPATH=operator:. $(PY) -m bench.capacity --quick
+.PHONY: bench-capacity-quick

@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from modelfleet import __version__
-from modelfleet.cli import key, serve
+from modelfleet.cli import key, serve, simulate
 from modelfleet.settings import Settings
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ app.command("key")(key.key)
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+app.command()(simulate.simulate)
 
 
 if __name__ == "__main__":

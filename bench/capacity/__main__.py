@@ -1,0 +1,74 @@
+"""`make bench-capacity`: the experiment of docs/benchmarks.md, resumable; `--quick`: directions on synthetic loads."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import figures
+from bench.capacity import exact, measure, report
+from bench.capacity.cells import Cells
+from bench.capacity.experiment import OURS, Experiment, loads
+from bench.capacity.measure import Comparison
+from bench.capacity.quick import check
+
+_CACHE = Path.home() / ".cache" / "modelfleet" / "capacity"
+
+
+def main() -> int:
+    """Run it; gives the exit code."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    traces = os.environ.get("MODELFLEET_TRACES")
+    asked.add_argument(
+        "--traces", type=Path, default=Path(traces) if traces else None, help="folder of the traces"
+    )
+    asked.add_argument("--cache", type=Path, default=_CACHE, help="where finished runs are kept")
+    asked.add_argument(
+        "--seconds", type=float, default=36_000.0, help="stop after so long; run again to go on"
+    )
+    asked.add_argument("--quick", action="store_true", help="synthetic loads only, directions only")
+    told = asked.parse_args()
+    if told.quick:
+        return quickly(told.cache)
+    if told.traces is None or not told.traces.is_dir():
+        print("no folder of traces: give --traces or MODELFLEET_TRACES (docs/capacity.md says what is in it)")
+        return 2
+    cells = Cells(told.cache, told.traces, seconds=told.seconds)
+    x = Experiment(cells)
+    found = [Comparison(x, fleet, load, on) for load, on in loads() for fleet in OURS]
+    results = [
+        *measure.compared(found),
+        *measure.flips(x, found),
+        *measure.swept(x),
+        *measure.ablated(x),
+        *measure.measured(_exact(told.cache)),
+        *report.reached(x, found),
+    ]
+    print("complete" if x.complete else "not complete: run it again, it goes on")
+    written = figures.write("capacity.json", sorted(results, key=lambda one: measure.rank(one.name)))
+    report.document(written, found)
+    return 0
+
+
+def quickly(cache: Path) -> int:
+    """Directions only; prints what does not hold."""
+    wrong = check(Experiment(Cells(cache, None, seconds=600.0)))
+    for line in wrong:
+        print(f"WRONG: {line}", file=sys.stderr)
+    print("the directions hold" if not wrong else f"{len(wrong)} directions do not hold")
+    return 1 if wrong else 0
+
+
+def _exact(cache: Path) -> dict[str, Any]:
+    """Measured once for a state of the source."""
+    kept = cache / f"exact-{exact.digest()}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(exact.everything()))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Finished runs, kept in a file: the experiment can be stopped and goes on where it was.
+
+A cell's key names what it ran and a digest of the source it ran on, so a changed simulator or planner runs again, and
+peers do not run again because our planner changed.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bench.capacity.loads import Load, fleet, load, peak_replicas, shares_of
+from bench.figures import ROOT
+from modelfleet.sim.fleet import Cascade, Conditions
+from modelfleet.sim.fluid import Fluid
+from modelfleet.sim.policies.grid import FAMILIES
+from modelfleet.sim.policies.oracle import Oracle
+from modelfleet.sim.policies.simple import Static
+from modelfleet.sim.policy import Policy
+
+SOURCE = ROOT / "operator" / "modelfleet"
+_COMMON = ("plan/engine", "plan/sizing", "plan/profiles", "route/bank", "sim/fluid", "sim/meter", "sim/fleet")
+_PEERS = ("sim/policies/simple", "sim/policies/peers", "sim/policies/oracle")
+_OURS = (
+    "plan/planner",
+    "plan/rails",
+    "plan/margin",
+    "plan/bias",
+    "plan/forecast",
+    "plan/joint",
+    "sim/policies/ours",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run.  `constants` None: as shipped."""
+
+    fleet: str  # one, cascade
+    load: str
+    family: str
+    constants: tuple[float, ...] | None = None
+    conditions: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def key(self) -> str:
+        words = [self.fleet, self.load, self.family, json.dumps(self.constants), json.dumps(self.conditions)]
+        ours = self.family in FAMILIES and FAMILIES[self.family].ours
+        return " ".join([*words, str(self.seed), _digest((*_COMMON, *(_OURS if ours else _PEERS)))])
+
+
+@cache
+def _digest(modules: tuple[str, ...]) -> str:
+    found = sha256()
+    for module in modules:
+        path = SOURCE / f"{module}.py"
+        found.update(path.read_bytes() if path.exists() else b"")
+    return found.hexdigest()[:12]
+
+
+class Cells:
+    """Runs what is not in the file yet, until `deadline_s` of the clock has passed."""
+
+    def __init__(self, folder: Path, traces: Path | None, *, seconds: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.traces = folder, traces
+        self._file = folder / "cells.jsonl"
+        self._until_s = time.monotonic() + seconds
+        self._known: dict[str, dict[str, Any]] = {}
+        self._loads: dict[str, Load] = {}
+        if self._file.exists():
+            for line in self._file.read_text().splitlines():
+                row = json.loads(line)
+                self._known[row["key"]] = row
+
+    def load(self, name: str) -> Load:
+        if name not in self._loads:
+            self._loads[name] = load(name, self.traces, self.folder)
+        return self._loads[name]
+
+    def run(self, cell: Cell) -> dict[str, Any] | None:
+        """What came out; None where time is up before it could run."""
+        key = cell.key()
+        if key in self._known:
+            return self._known[key]
+        if time.monotonic() > self._until_s:
+            return None
+        of = self.load(cell.load)
+        cascade = fleet(cell.fleet, of)
+        started_s = time.process_time()
+        conditions = Conditions(**cell.conditions)
+        policy = _policy(cell, cascade, of)
+        cascade = _sized(cell, cascade, of)
+        outcome = Fluid(cascade, of.lengths, policy, conditions=conditions, seed=cell.seed).run(of.counts)
+        row = {"key": key, **asdict(outcome), "policy": policy.name, "cpu_s": time.process_time() - started_s}
+        with self._file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._known[key] = row
+        print(
+            f"{time.strftime('%H:%M:%S')} {cell.fleet:8} {cell.load:12} {cell.family:10} {cell.constants}"
+            f"  {100 * outcome.attainment:6.2f} %  {outcome.gpu_h:7.1f} GPU-h  {outcome.flips_per_day:4.0f} flips"
+            f"  share {outcome.share_last:.3f}/{outcome.share_last_worst_hour:.3f}  {row['cpu_s']:.1f} s",
+            flush=True,
+        )
+        return row
+
+
+def _policy(cell: Cell, cascade: Cascade, of: Load) -> Policy:
+    if cell.family == "oracle":
+        return Oracle(cascade, of.lengths, of.counts, shares_of(cascade))
+    if cell.family == "static":
+        return Static()
+    family = FAMILIES[cell.family]
+    if cell.constants is None:
+        assert family.shipped is not None
+        return family.shipped()
+    return family.build(cascade, of.lengths, cell.constants)
+
+
+def _sized(cell: Cell, cascade: Cascade, of: Load) -> Cascade:
+    """A static fleet is as large as a part of the busiest minute needs, from the start."""
+    if cell.family != "static" or cell.constants is None:
+        return cascade
+    sizes = peak_replicas(cascade, of, cell.constants[0])
+    return replace(
+        cascade,
+        tiers=tuple(
+            replace(tier, replicas_start=sizes[tier.name], replicas_max=max(sizes[tier.name], 1))
+            for tier in cascade.tiers
+        ),
+    )

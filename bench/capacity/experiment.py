@@ -1,0 +1,80 @@
+"""The experiment: tune on one day, freeze, compare on others; then one thing changed at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.capacity.cells import Cell, Cells
+from bench.capacity.fronts import Point, tuned
+from modelfleet.sim.policies.grid import FAMILIES
+
+GOALS = (
+    0.97,
+    0.985,
+    0.99,
+    0.995,
+    0.999,
+)  # every policy is tuned for each of them, so it has a front of its own
+OURS = {"one": "lead", "cascade": "joint"}
+PEERS = tuple(name for name, family in FAMILIES.items() if not family.ours)
+STATIC = ((0.6,), (0.7,), (0.85,), (1.0,))
+TUNED_ON = 1
+DAYS: Mapping[str, Sequence[int]] = {"m-large": (3, 9), "m-small": (5, 10), "m-mid": (8, 11)}
+HOURS = ("azure-conv", "azure-code", "mooncake")  # one hour each: nothing to tune on, so as for m-large
+SWEPT = "m-large-3"
+SWEEPS: Mapping[str, Sequence[Mapping[str, float]]] = {
+    "cold start": [{"cold_start_factor": factor} for factor in (0.25, 0.5, 2.0, 5.0)],
+    "metric lag": [{"lag_s": lag} for lag in (0.0, 30.0, 60.0)],
+    "scrape loss": [{"scrape_loss": 0.2}],
+    "step time": [{"step_factor": factor} for factor in (0.8, 1.2)],
+}
+ABLATIONS = ("no-bank", "no-quantile", "no-joint", "routed", "router-only")
+
+
+class Experiment:
+    """Everything that has been run, by what was asked."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.complete = True
+        self._tuned: dict[tuple[str, str, str], list[Point]] = {}
+
+    def point(self, cell: Cell) -> Point | None:
+        row = self.row(cell)
+        if row is None:
+            return None
+        return Point(row["attainment"], row["gpu_h"], row["flips_per_day"], cell.constants)
+
+    def row(self, cell: Cell) -> dict[str, Any] | None:
+        row = self.cells.run(cell)
+        self.complete = self.complete and row is not None
+        return row
+
+    def picks(self, fleet: str, day: str, family: str) -> Sequence[tuple[float, ...]]:
+        """The constants that tuning on that day chose, one for each goal, each once."""
+        if (fleet, day, family) not in self._tuned:
+            grid = STATIC if family == "static" else FAMILIES[family].grid
+            runs = [self.point(Cell(fleet, day, family, constants)) for constants in grid]
+            self._tuned[fleet, day, family] = [point for point in runs if point is not None]
+        points = self._tuned[fleet, day, family]
+        if not points:
+            return ()
+        found = [tuned(points, goal).constants for goal in GOALS]
+        return [constants for constants in dict.fromkeys(found) if constants is not None]
+
+    def pick(self, fleet: str, day: str, family: str) -> tuple[float, ...] | None:
+        """The constants tuned for 99 %."""
+        if not self.picks(fleet, day, family):
+            return None
+        return tuned(self._tuned[fleet, day, family], 0.99).constants
+
+    def front(self, fleet: str, load: str, family: str, tuned_on: str) -> list[Point]:
+        picks = self.picks(fleet, tuned_on, family)
+        points = [self.point(Cell(fleet, load, family, constants)) for constants in picks]
+        return [point for point in points if point is not None]
+
+
+def loads(*, hours: bool = True) -> list[tuple[str, str]]:
+    """Loads to compare on, and the day that policies were tuned on for each."""
+    second = [(f"{name}-{days[1]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
+    first = [(f"{name}-{days[0]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
+    return [*first, *second, *((name, f"m-large-{TUNED_ON}") for name in HOURS if hours)]

@@ -1,0 +1,111 @@
+"""The loads of the experiment: requests in every second, and the fleets that carry them.
+
+Counts made of a trace are kept beside the finished cells, in the user's cache and never in the project: making the
+arrivals of a day costs more than simulating it.
+"""
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modelfleet.plan.profiles import PROFILES
+from modelfleet.plan.sizing import Lengths, Objectives, capacity
+from modelfleet.sim import traces
+from modelfleet.sim.arrivals import Day, synthetic
+from modelfleet.sim.fleet import Arrival, Cascade, ColdStart, Slo, Tier
+
+_MEAN_RPS = 60.0  # of a whole ServeGen trace after scaling
+_COPIES = 8.0  # an hour of Azure is too little for one replica
+_REMEMBERED_BLOCKS = 20_000
+_ROOM = 1.5  # maxReplicas of everybody, over what the day's busiest minute needs
+# Means of the largest ServeGen model.  All three get them: the small ones' answers of 15 tokens would need one GPU.
+_SERVEGEN = Lengths(914, 155)
+
+
+@dataclass(frozen=True)
+class Load:
+    """`counts`: requests by second."""
+
+    name: str
+    counts: Sequence[float]
+    lengths: Lengths
+
+
+def load(name: str, folder: Path | None, cache: Path) -> Load:
+    """`name`: synthetic-DAY, m-large-DAY (and m-mid, m-small), azure-conv, azure-code or mooncake."""
+    kept = cache / f"{name}.counts"
+    if name.startswith("synthetic"):
+        return _of(name, synthetic(Day(mean_rps=20.0), seconds=43_200, seed=_day(name)), 6.0)
+    if folder is None:
+        raise FileNotFoundError(f"{name} needs a folder of traces")
+    if name.startswith("m-"):
+        if not kept.exists():
+            model = name.rpartition("-")[0]
+            counts = traces.servegen_counts(folder, model, mean_rps=_MEAN_RPS, day=_day(name))
+            kept.write_bytes(array("I", counts).tobytes())
+        found = array("I")
+        found.frombytes(kept.read_bytes())
+        return Load(name, found.tolist(), _SERVEGEN)
+    if name == "mooncake":
+        path = folder / "mooncake_fast25_conversation.jsonl.gz"
+        return _of(name, traces.mooncake(path, cached_blocks=_REMEMBERED_BLOCKS), 2.0)
+    path = folder / f"azure_llm_2023_{name.removeprefix('azure-')}.csv.gz"
+    return _of(name, traces.azure(path), _COPIES)
+
+
+def _day(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _of(name: str, arrivals: Iterable[Arrival], factor: float) -> Load:
+    counts: list[float] = []
+    number = prompt = output = cached = 0
+    for one in arrivals:
+        counts += [0.0] * (int(one.at_s) + 1 - len(counts))
+        counts[int(one.at_s)] += factor
+        number, prompt, output = number + 1, prompt + one.prompt, output + one.output
+        cached += one.cached
+    return Load(name, counts, Lengths(prompt / number, output / number, cached / number))
+
+
+def fleet(kind: str, of: Load) -> Cascade:
+    """`kind`: `one` (8B on one H100) or `cascade` (and 70B on four, which owes 35 % of the answers)."""
+    small = Tier("small", PROFILES["8b-h100"], cold=ColdStart(0, 10, 110))
+    big = Tier("big", PROFILES["70b-h100-tp4"], gpus=4.0, cold=ColdStart(0, 20, 220))
+    floor = 0.35 if kind == "cascade" else 0.0
+    slo = Slo(1.0 if of.lengths.prompt < 4000 else 4.0, 0.05)
+    found = Cascade((small, big) if floor else (small,), slo=slo, share_floor=floor)
+    shares = shares_of(found)
+    minutes = [sum(of.counts[at : at + 60]) / 60 for at in range(0, len(of.counts) - 59, 60)]
+    sized = tuple(
+        replace(
+            tier,
+            replicas_max=math.ceil(_ROOM * max(minutes) * share / _rate(tier, of.lengths, slo)),
+            replicas_start=max(
+                1, math.ceil(1.2 * sum(minutes[:10]) / 10 * share / _rate(tier, of.lengths, slo))
+            ),
+        )
+        for tier, share in zip(found.tiers, shares, strict=True)
+    )
+    return replace(found, tiers=sized)
+
+
+def shares_of(cascade: Cascade) -> tuple[float, ...]:
+    """Of the entries, by tier, where nobody moves them."""
+    floor = cascade.share_floor
+    return (1 - floor, floor) if len(cascade.tiers) > 1 else (1.0,)
+
+
+def peak_replicas(cascade: Cascade, of: Load, part: float) -> dict[str, int]:
+    """So many replicas as a part of the day's busiest minute needs."""
+    busiest = max(sum(of.counts[at : at + 60]) / 60 for at in range(0, len(of.counts) - 59, 60))
+    return {
+        tier.name: max(1, math.ceil(part * busiest * share / _rate(tier, of.lengths, cascade.slo)))
+        for tier, share in zip(cascade.tiers, shares_of(cascade), strict=True)
+    }
+
+
+def _rate(tier: Tier, lengths: Lengths, slo: Slo) -> float:
+    return max(1e-9, capacity(tier.engine, lengths, Objectives(slo.ttft_s, slo.itl_s)).rate_rps)

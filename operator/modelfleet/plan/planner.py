@@ -1,0 +1,264 @@
+"""Replicas of a whole cascade from one look at it, with reasons: what the live operator and the simulator both run.
+
+State in, decision and state out; it reads no clock and keeps nothing itself.  What a tier wants comes from the total
+arrivals and its planned share, never from the traffic that the router has just moved to it.  A look that found
+nothing changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from modelfleet.plan import bias, joint, margin, rails
+from modelfleet.plan.engine import Engine
+from modelfleet.plan.forecast import growth, level, ratio
+from modelfleet.plan.joint import Choice, Option
+from modelfleet.plan.rails import Course
+from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s
+
+_RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
+_HOUR_S = 3600.0
+_CHEAP_OWES = 0.5  # of its planned share that a cheap tier must carry alone
+_OWED_S = 300.0  # over which what the last tier owes is taken
+_DRAIN_S = 60.0  # in which a backlog is to be worked off
+_LOADED = 0.15  # of its capacity: below it a step time says nothing about load
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What may be tuned.  `peak`: quantile of growth; `deviations`: room for bursts, learned around this."""
+
+    peak: float = 0.9
+    owed: float = 1.0  # of its share of what came lately, that the last tier must carry alone
+    deviations: float = 1.0
+    reach: float = 1.0  # of what is learned, in deviations
+    goal: float = 0.99  # of the requests within their objectives
+    down_s: float = 300.0
+    pooled: bool = True  # one peak for all tiers; False: every tier carries its own
+
+
+@dataclass(frozen=True, slots=True)
+class TierLook:
+    """One tier that has replicas of ours.  Prices in any unit that all tiers share."""
+
+    name: str
+    engine: Engine
+    price: float
+    lead_s: float  # from an order to the first request
+    share: float  # planned part of the entries, 0 to 1
+    replicas: int  # wanted now
+    ready: int
+    starting: int  # not ready yet, and not for too long
+    stuck: int  # starting for longer than is believable
+    replicas_min: int
+    replicas_max: int
+    rate_rps: float  # requests that it got lately
+    lengths: Lengths | None  # None: nothing was answered lately
+    itl_s: float | None  # mean between tokens lately
+    waiting: float  # requests that no replica works on
+    kv: float  # used part of the fullest replica's memory
+
+    @property
+    def coming(self) -> int:
+        return self.ready + self.starting
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A cascade as seen at once.  `counts`: arrivals in equal intervals, lately, the newest last."""
+
+    now_s: float
+    look_s: float  # between two looks
+    since_s: float  # the last look that found something was so long ago
+    complete: bool  # False: numbers are missing or old
+    arrived: float  # requests of the cascade since the look before
+    counts: Sequence[float]
+    interval_s: float
+    answers: float  # since the look before
+    good: float  # of those, within the objectives
+    goals: Objectives
+    tiers: Sequence[TierLook]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is remembered from look to look; small, and all that a restarted planner needs."""
+
+    rates_rps: tuple[float, ...] = ()
+    answered: tuple[tuple[float, float], ...] = ()  # answers and good ones by look, of an hour
+    deviations: float | None = None
+    samples: tuple[tuple[float, ...], ...] = ()  # step times over predicted ones, by tier
+    courses: tuple[Course, ...] = ()  # by tier
+
+
+@dataclass(frozen=True, slots=True)
+class TierPlan:
+    """One tier.  `bound`: what asked for the last replica; `free`: replicas if no rail had held it."""
+
+    replicas: int
+    reason: str
+    message: str
+    bound: str
+    free: int
+    carries_rps: float  # one replica
+    under_way: float  # requests that one replica has when it carries that
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All tiers, in the order of the look."""
+
+    tiers: tuple[TierPlan, ...]
+    peak_rps: float  # what all together are sized for
+    deviations: float
+    feasible: bool = True
+
+
+def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
+    """One decision."""
+    if not look.complete:
+        return _hold(look, state, "MetricsStale", "No fresh and complete numbers, holding"), state
+    state = _remembered(look, state, settings)
+    if any(tier.lengths is None for tier in look.tiers):
+        return _hold(look, state, "NoAnswers", "A tier has answered nothing lately, holding"), state
+    sized = [
+        _Sized.of(tier, look.goals, samples) for tier, samples in zip(look.tiers, state.samples, strict=True)
+    ]
+    deviations = settings.deviations if state.deviations is None else state.deviations
+    choice, peak_rps = _choose(look, state, settings, sized, deviations)
+    now_rps, steady_rps = level(state.rates_rps, look_s=look.look_s), _steady_rps(look, state)
+    tiers, courses = [], []
+    for at, (tier, one) in enumerate(zip(look.tiers, sized, strict=True)):
+        verdict, course = rails.settle(
+            rails.Wish(choice.replicas[at], choice.bound[at]),
+            rails.Facts(
+                now_s=look.now_s,
+                replicas=tier.replicas,
+                ready=tier.ready,
+                starting=tier.starting,
+                stuck=tier.stuck,
+                replicas_min=tier.replicas_min,
+                replicas_max=tier.replicas_max,
+                waiting=tier.waiting,
+                kv=tier.kv,
+                # The router takes from the last tier what it cannot carry for a while.
+                load=steady_rps * tier.share / max(1e-9, one.carries_rps) * settings.owed
+                if settings.pooled and at and tier is look.tiers[-1]
+                else max(tier.rate_rps, now_rps * tier.share) / max(1e-9, one.carries_rps),
+                down_s=settings.down_s,
+            ),
+            state.courses[at],
+        )
+        courses.append(course)
+        tiers.append(
+            TierPlan(
+                verdict.replicas,
+                verdict.reason,
+                verdict.message,
+                choice.bound[at],
+                choice.replicas[at],
+                one.carries_rps,
+                one.under_way,
+            )
+        )
+    return Plan(tuple(tiers), peak_rps, deviations, choice.feasible), replace(state, courses=tuple(courses))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    carries_rps: float
+    under_way: float
+
+    @classmethod
+    def of(cls, tier: TierLook, goals: Objectives, samples: Sequence[float]) -> "_Sized":
+        assert tier.lengths is not None
+        engine = tier.engine.times(bias.factor(samples))
+        rate_rps = capacity(engine, tier.lengths, goals).rate_rps
+        under_way = (
+            rate_rps * tier.lengths.output * step_s(engine, tier.lengths, rate_rps) if rate_rps else 0.0
+        )
+        return cls(rate_rps, under_way)
+
+
+def _choose(
+    look: Look, state: State, settings: Settings, sized: Sequence[_Sized], deviations: float
+) -> tuple[Choice, float]:
+    """The cheapest replicas for what each owes alone and for the peak that all carry together."""
+    now_rps = level(state.rates_rps, look_s=look.look_s)
+    steady_rps = _steady_rps(look, state)
+    uneven = margin.dispersion(look.counts)
+    ours = sum(tier.share for tier in look.tiers)  # the rest goes to tiers without replicas
+    grown = {
+        lead_s: growth(state.rates_rps, look_s=look.look_s, horizon_s=lead_s + look.look_s)
+        for lead_s in {tier.lead_s for tier in look.tiers}
+    }
+    options, peaks = [], []
+    for tier, one in zip(look.tiers, sized, strict=True):
+        later_rps = now_rps * ratio(grown[tier.lead_s], settings.peak)
+        room_rps = margin.room_rps(later_rps, uneven, interval_s=look.interval_s, deviations=deviations)
+        peaks.append(later_rps + room_rps + tier.waiting / _DRAIN_S)
+        owes_rps = steady_rps * tier.share * (settings.owed if tier is look.tiers[-1] else _CHEAP_OWES)
+        if not settings.pooled:
+            owes_rps = peaks[-1] * tier.share
+        options.append(
+            Option(
+                tier.name, one.carries_rps, tier.price, owes_rps, tier.replicas_min, tier.replicas_max, tier.replicas
+            )
+        )  # fmt: skip
+    # What fills the peak is the tier that is cheapest per request: its lead time is how far the peak has to be known.
+    filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
+    peak_rps = peaks[filler] * ours if settings.pooled else 0.0
+    return joint.choose(options, peak_rps), peak_rps
+
+
+def _steady_rps(look: Look, state: State) -> float:
+    """What came lately: the last tier owes its share over an hour, so no burst is its business."""
+    recent = state.rates_rps[-max(1, round(_OWED_S / look.look_s)) :]
+    return sum(recent) / len(recent)
+
+
+def _remembered(look: Look, state: State, settings: Settings) -> State:
+    """What this look adds to what is known."""
+    rates = (*state.rates_rps, look.arrived / max(1e-9, look.since_s))[-round(_RATES_S / look.look_s) :]
+    answered = (*state.answered, (look.answers, look.good))[-round(_HOUR_S / look.look_s) :]
+    total = sum(answers for answers, _ in answered)
+    deviations = margin.adapted(
+        settings.deviations if state.deviations is None else state.deviations,
+        attained=sum(good for _, good in answered) / total if total else None,
+        goal=settings.goal,
+        base=settings.deviations,
+        reach=settings.reach,
+        seconds=look.since_s,
+    )
+    samples = state.samples or tuple(() for _ in look.tiers)
+    return State(
+        rates,
+        answered,
+        deviations,
+        tuple(_sampled(tier, known) for tier, known in zip(look.tiers, samples, strict=True)),
+        state.courses or tuple(Course() for _ in look.tiers),
+    )
+
+
+def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:
+    # Pods that come or go make a mean over all of them mean nothing.
+    if (
+        tier.itl_s is None
+        or tier.lengths is None
+        or tier.starting
+        or tier.ready != tier.replicas
+        or not tier.ready
+    ):
+        return known
+    rate_rps = tier.rate_rps / tier.ready
+    predicted_s = step_s(tier.engine, tier.lengths, rate_rps)
+    if tier.waiting or rate_rps <= 0 or predicted_s < (1 + _LOADED) * tier.engine.step_s:
+        return known
+    return bias.remember(known, tier.itl_s, predicted_s)
+
+
+def _hold(look: Look, state: State, reason: str, message: str) -> Plan:
+    deviations = state.deviations or 0.0
+    held = tuple(
+        TierPlan(tier.replicas, reason, message, reason, tier.replicas, 0.0, 0.0) for tier in look.tiers
+    )
+    return Plan(held, 0.0, deviations)

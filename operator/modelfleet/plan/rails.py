@@ -1,0 +1,150 @@
+"""From what the load asks for to what may be done now: ordered named rules, the first with an opinion wins.
+
+Nothing here stops a tier from growing; everything that shrinks one has to pass them all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+_HOUR_S = 3600.0
+_FLIPS_MAX = 4  # an hour; more doubles the time that a smaller load must last
+_KV_FULL = 0.8
+_QUEUE_FULL = 5.0  # requests per ready replica
+_QUIET = 2.0  # requests per ready replica that wait for the step under way, and for nothing else
+_FITS = 0.9  # of what the replicas that stay would carry
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Replicas that the load asks for, and what asked for the last of them."""
+
+    replicas: int
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One tier now.  `load`: its requests in replicas' worth of capacity."""
+
+    now_s: float
+    replicas: int
+    ready: int
+    starting: int
+    stuck: int
+    replicas_min: int
+    replicas_max: int
+    waiting: float
+    kv: float
+    load: float
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a tier was asked for, and which way it went."""
+
+    wishes: tuple[tuple[float, int], ...] = ()  # when last asked for, replicas
+    changes: tuple[tuple[float, int], ...] = ()  # when, by how many
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Replicas to have."""
+
+    replicas: int
+    reason: str
+    message: str
+
+
+Rule = Callable[[Wish, Facts, Course], Verdict | None]
+
+
+def keep_bounds(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    if facts.replicas < facts.replicas_min:
+        return Verdict(facts.replicas_min, "BelowMinimum", "Fewer replicas than minReplicas")
+    if facts.replicas > facts.replicas_max:
+        return Verdict(facts.replicas_max, "AboveMaximum", "More replicas than maxReplicas")
+    return None
+
+
+def grow_when_full(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # Whatever the model believes: memory and queues do not lie.  One at a time, and pods that start are the answer.
+    full = facts.kv >= _KV_FULL or facts.waiting >= _QUEUE_FULL * max(1, facts.ready)
+    if full and not facts.starting and wish.replicas <= facts.replicas < facts.replicas_max:
+        return Verdict(facts.replicas + 1, "EngineFull", "KV cache or queue of the replicas is full")
+    return None
+
+
+def grow(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    if wish.replicas > facts.replicas:
+        return Verdict(wish.replicas, "LoadAhead", "The load until a new replica is ready needs more")
+    if wish.replicas == facts.replicas:
+        reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum"}.get(wish.bound, "Fits")
+        return Verdict(facts.replicas, reason, "The load fits the replicas")
+    return None
+
+
+def wait_for_starting(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # Pods that start are supply on the way up; on the way down they have carried nothing yet.
+    if facts.ready < wish.replicas:
+        return _held(facts, "PodsStarting", "Not shrinking before the replicas that would stay are ready")
+    return None
+
+
+def wait_for_window(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
+    if stable(wish, facts, course) >= facts.replicas:
+        return _held(facts, "StabilizationWindow", "Waiting until the load has asked for fewer throughout")
+    return None
+
+
+def keep_what_is_needed(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
+    left = stable(wish, facts, course)
+    squeezed = facts.kv * facts.ready / max(1, left)
+    if facts.load > _FITS * left or squeezed >= _KV_FULL or facts.waiting > _QUIET * facts.ready:
+        return _held(facts, "WouldNotFit", "The replicas that would stay could not take over what runs")
+    return None
+
+
+def shrink(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
+    return Verdict(stable(wish, facts, course), "LoadFits", "Fewer replicas carry the load ahead")
+
+
+RULES: Sequence[Rule] = (
+    keep_bounds,  # the user's word
+    grow_when_full,
+    grow,
+    wait_for_starting,
+    wait_for_window,
+    keep_what_is_needed,
+    shrink,  # last: always answers
+)
+
+
+def settle(wish: Wish, facts: Facts, course: Course) -> tuple[Verdict, Course]:
+    """What to do, and the course with this look in it."""
+    wanted = min(facts.replicas_max, max(facts.replicas_min, wish.replicas + facts.stuck))
+    wish = replace(wish, replicas=wanted)
+    since_s = facts.now_s - 2 * facts.down_s
+    kept = tuple(one for one in course.wishes if one[0] > since_s and one[1] != wanted)
+    changes = tuple(one for one in course.changes if one[0] > facts.now_s - _HOUR_S)
+    course = Course((*kept, (facts.now_s, wanted)), changes)
+    for rule in RULES:
+        if verdict := rule(wish, facts, course):
+            by = verdict.replicas - facts.replicas
+            return verdict, replace(course, changes=(*changes, (facts.now_s, by))) if by else course
+    raise AssertionError("shrink always answers")
+
+
+def stable(wish: Wish, facts: Facts, course: Course) -> int:
+    """The most that was asked for within the window; a tier that flaps has twice the window."""
+    ways = [by > 0 for _, by in course.changes]
+    flips = sum(before != after for before, after in pairwise(ways))
+    window_s = facts.down_s * (2 if flips > _FLIPS_MAX else 1)
+    return max(
+        wish.replicas, *(n for at_s, n in course.wishes if at_s > facts.now_s - window_s), wish.replicas
+    )
+
+
+def _held(facts: Facts, reason: str, message: str) -> Verdict:
+    return Verdict(facts.replicas, reason, message)

@@ -1,0 +1,74 @@
+"""How much load one replica carries within its objectives, in closed form.
+
+In a steady state with `r` requests per second per replica a step prefills what arrives while it lasts and decodes
+everything under way, and what is under way is what arrives while an answer lasts (Little).  So a step lasts
+`step_s / (1 - r * work_s)`, where `work_s` is what one request adds to all steps together: the engine is a queue
+whose load is `r * work_s`, and every limit is a largest `r` in closed form.
+"""
+
+from dataclasses import dataclass
+
+from modelfleet.plan.engine import Engine
+
+_STEPS_TO_FIRST_TOKEN = 1.5  # half of the step that runs, the next, which is scheduled already, and its own
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Mean tokens of a request.  `cached`: of the prompt, found in the prefix cache."""
+
+    prompt: float
+    output: float
+    cached: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """Seconds to the first token and between tokens."""
+
+    ttft_s: float
+    itl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Requests per second of one replica.  `bound`: what limits it, one CamelCase word."""
+
+    rate_rps: float
+    bound: str
+
+
+def work_s(engine: Engine, lengths: Lengths) -> float:
+    """Seconds that one request adds to all steps it is in together."""
+    context = lengths.prompt + lengths.output / 2
+    decode_s = engine.step_s_per_sequence + engine.step_s_per_context_token * context
+    return decode_s * lengths.output + engine.step_s_per_prompt_token * (lengths.prompt - lengths.cached)
+
+
+def step_s(engine: Engine, lengths: Lengths, rate_rps: float) -> float:
+    """How long a step lasts at this rate per replica: the time between tokens; infinite beyond saturation."""
+    load = rate_rps * work_s(engine, lengths)
+    return engine.step_s / (1 - load) if load < 1 else float("inf")
+
+
+def ttft_s(engine: Engine, lengths: Lengths, rate_rps: float) -> float:
+    """Seconds to the first token at this rate, where nothing queues."""
+    prompt_s = engine.step_s_per_prompt_token * (lengths.prompt - lengths.cached)
+    return engine.first_token_s + prompt_s + _STEPS_TO_FIRST_TOKEN * step_s(engine, lengths, rate_rps)
+
+
+def capacity(engine: Engine, lengths: Lengths, goals: Objectives) -> Capacity:
+    """The largest rate that keeps both objectives and fits the engine's limits; 0 where none does."""
+    work = max(1e-9, work_s(engine, lengths))
+    base, output = engine.step_s, max(1.0, lengths.output)
+    prompt_s = engine.step_s_per_prompt_token * (lengths.prompt - lengths.cached)
+    first_s = (goals.ttft_s - engine.first_token_s - prompt_s) / _STEPS_TO_FIRST_TOKEN
+    context = lengths.prompt + output / 2
+    limits = {
+        "ITL": (1 - base / goals.itl_s) / work,
+        "TTFT": (1 - base / first_s) / work if first_s > 0 else 0.0,
+        "Sequences": engine.sequences_max / (output * base + engine.sequences_max * work),
+        "KVCache": engine.kv_tokens / (context * output * base + engine.kv_tokens * work),
+    }
+    bound = min(limits, key=lambda name: limits[name])
+    return Capacity(max(0.0, limits[bound]), bound)

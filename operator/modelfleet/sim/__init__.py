@@ -1,0 +1,1 @@
+"""A simulator at the level of requests that runs the project's own planner and routing."""

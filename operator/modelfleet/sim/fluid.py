@@ -1,0 +1,233 @@
+"""The same fleet as a fluid in steps of one second: what policies are tuned on, a hundred times as fast.
+
+Requests are amounts.  A replica's step time follows the rate that it serves (`plan/sizing.py`), what it cannot serve
+waits, and a second's requests meet their objectives together or not at all.
+"""
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from modelfleet.plan import sizing
+from modelfleet.plan.sizing import Lengths, Objectives
+from modelfleet.route import bank
+from modelfleet.route.bank import Bank
+from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
+from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
+from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
+from modelfleet.sim.tally import Course
+
+_WIDE = Objectives(ttft_s=1e9, itl_s=1e9)
+_RATE_GAIN = 0.2
+_HOUR_S = 3600
+
+
+class _Side:
+    """One tier.  What its engine and lengths say is worked out once: a day is 86,400 steps."""
+
+    def __init__(self, tier: Tier, lengths: Lengths, meter: Meter, *, step_factor: float) -> None:
+        engine = tier.engine
+        self.tier, self.lengths, self.meter = tier, lengths, meter
+        self.wanted = self.ready = tier.replicas_start
+        self.starting: deque[float] = deque()  # when each is ready
+        self.waiting = 0.0
+        self.served_rps = 0.0  # smoothed over an answer
+        self.replica_s = 0.0
+        self.base_s = engine.step_s * step_factor
+        self.work_s = sizing.work_s(engine, lengths) * step_factor
+        self.saturation_rps = sizing.capacity(engine, lengths, _WIDE).rate_rps / step_factor
+        prompt_s = engine.step_s_per_prompt_token * step_factor * (lengths.prompt - lengths.cached)
+        self.first_s = engine.first_token_s + prompt_s
+        self.step_s = self.base_s
+
+    @property
+    def in_flight(self) -> float:
+        return self.served_rps * self.lengths.output * self.step_s + self.waiting
+
+    def serve(self, came: float, slo: Slo) -> float:
+        """One second; gives how much of it was served within the objectives."""
+        most = self.ready * self.saturation_rps
+        served = min(self.waiting + came, most)
+        self.waiting += came - served
+        self.served_rps += (served - self.served_rps) / max(1.0, self.lengths.output * self.step_s)
+        rate = min(self.served_rps / (self.ready or 1), 0.999 * self.saturation_rps)
+        self.step_s = step_s = self.base_s / (1 - rate * self.work_s)
+        ttft_s = self.first_s + 1.5 * step_s + self.waiting / (most or 1e-9)
+        good = served if ttft_s <= slo.ttft_s and step_s <= slo.itl_s else 0.0
+        slot = self.meter.slot
+        slot.arrivals += came
+        slot.answers += served
+        slot.good += good
+        slot.prompt_tokens += served * self.lengths.prompt
+        slot.output_tokens += served * self.lengths.output
+        slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += served
+        slot.itl[bisect_left(ITL_BOUNDS_S, step_s)] += served
+        slot.itl_sum_s += served * step_s
+        return good
+
+
+@dataclass(frozen=True, slots=True)
+class FluidOutcome:
+    """As `Tally`, what came out."""
+
+    attainment: float
+    gpu_h: float
+    flips_per_day: float
+    changes: int
+    share_last: float
+    share_last_worst_hour: float
+    lost_downs: int  # replicas taken away on a look that found nothing
+
+
+class Fluid:
+    """Runs one policy over arrivals per second; lengths are means, and stay."""
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        lengths: Lengths,
+        policy: Policy,
+        *,
+        conditions: Conditions | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.cascade, self.policy = cascade, policy
+        self.conditions = conditions or Conditions()
+        self._random = Random(seed)
+        self._sides = [self._side(tier, lengths) for tier in cascade.tiers]
+        self._courses = {tier.name: Course() for tier in cascade.tiers}
+        floor = cascade.share_floor
+        self._entry = (
+            [1 - floor, *(0.0 for _ in cascade.tiers[2:]), floor] if len(cascade.tiers) > 1 else [1.0]
+        )
+        self._bank, self._rate_rps = Bank(), 0.0
+        self._law: Published | None = None
+        self._good = self._total = self._entered = 0.0
+        self._lost_downs = 0
+        self._hours: list[tuple[float, float]] = []  # answers of the last tier and of all, by minute
+
+    def _side(self, tier: Tier, lengths: Lengths) -> _Side:
+        if tier.external:
+            raise ValueError(f"tier {tier.name} is an external API, which the fluid does not know")
+        meter = Meter(self.conditions.scrape_s)
+        return _Side(tier, lengths, meter, step_factor=self.conditions.step_factor)
+
+    def run(self, per_second: Sequence[float]) -> FluidOutcome:
+        """`per_second`: requests that arrive in each second."""
+        scrape, look = round(self.conditions.scrape_s), round(self.policy.look_s or self.conditions.look_s)
+        for second, came in enumerate(per_second):
+            self._second(second, came)
+            if second % scrape == scrape - 1:
+                for side in self._sides:
+                    side.meter.turn()
+            if second % look == look - 1:
+                self._look(second + 1.0)
+        days = max(1e-9, len(per_second) / 86400)
+        return FluidOutcome(
+            attainment=self._good / max(1e-9, self._total),
+            gpu_h=sum(side.replica_s * side.tier.gpus for side in self._sides) / _HOUR_S,
+            flips_per_day=sum(course.flips for course in self._courses.values()) / days,
+            changes=sum(course.changes for course in self._courses.values()),
+            share_last=sum(dear for dear, _ in self._hours)
+            / max(1e-9, sum(total for _, total in self._hours)),
+            share_last_worst_hour=self._worst_hour(),
+            lost_downs=self._lost_downs,
+        )
+
+    def _second(self, second: int, came: float) -> None:
+        self._entered += came
+        self._rate_rps += _RATE_GAIN * (came - self._rate_rps)
+        if self._law is not None:
+            self._spend(came, self._law)
+        if second % 60 == 0:
+            self._hours.append((0.0, 0.0))
+        self._total += came
+        slo = self.cascade.slo
+        for side, part in zip(self._sides, self._entry, strict=True):
+            while side.starting and side.starting[0] <= second:
+                side.starting.popleft()
+                side.ready += 1
+            side.replica_s += side.ready + len(side.starting)
+            self._good += side.serve(came * part, slo)
+        dear, total = self._hours[-1]
+        self._hours[-1] = (dear + came * self._entry[-1], total + came)
+
+    def _spend(self, came: float, law: Published) -> None:
+        rate_rps = max(self._rate_rps, came)
+        self._bank = self._bank.after(
+            dear=came * self._entry[-1], total=came, target=law.target, rate_rps=rate_rps
+        )
+        sides = [
+            bank.Supply(
+                side.ready * law.carries_rps[index],
+                max(0.0, side.in_flight - side.ready * law.under_way[index]),
+            )
+            for index, side in enumerate(self._sides)
+        ]
+        cheap = bank.Supply(sum(s.carries_rps for s in sides[:-1]), sum(s.backlog for s in sides[:-1]))
+        share = bank.share(self._bank, target=law.target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
+        rest = cheap.carries_rps or 1.0
+        self._entry = [*((1 - share) * s.carries_rps / rest for s in sides[:-1]), share]
+
+    def _look(self, now_s: float) -> None:
+        lost = self._random.random() < self.conditions.scrape_loss
+        seen = Seen(
+            now_s, self.cascade, [self._seen(side) for side in self._sides], round(self._entered), lost=lost
+        )
+        self._entered = self._entered if lost else 0.0
+        orders = self.policy.decide(seen)
+        for side in self._sides:
+            wanted = orders.replicas.get(side.tier.name, side.wanted)
+            self._lost_downs += max(0, side.wanted - wanted) if lost else 0
+            self._courses[side.tier.name].ordered(side.wanted, wanted, now_s)
+            self._scale(side, wanted, now_s)
+        if orders.entry is not None:
+            self._entry = list(orders.entry)
+        self._law = orders.published or self._law
+
+    def _scale(self, side: _Side, wanted: int, now_s: float) -> None:
+        side.wanted = wanted
+        cold_s = side.tier.cold.median_s * self.conditions.cold_start_factor
+        while side.ready + len(side.starting) < wanted:
+            side.starting.append(now_s + cold_s * math.exp(self._random.gauss(0.0, side.tier.cold.spread)))
+        side.starting = deque(sorted(side.starting))
+        while side.ready + len(side.starting) > wanted:
+            if side.starting:
+                side.starting.pop()
+            else:
+                side.ready -= 1
+
+    def _seen(self, side: _Side) -> TierSeen:
+        replicas = max(1, side.ready)
+        running = side.in_flight - side.waiting
+        queue = side.waiting / replicas
+        context = side.lengths.prompt + side.lengths.output / 2
+        kv = min(1.0, running * context / replicas / side.tier.engine.kv_tokens)
+        return TierSeen(
+            tier=side.tier,
+            wanted=side.wanted,
+            ready=side.ready,
+            starting=len(side.starting),
+            in_flight=round(side.in_flight),
+            running=round(running),
+            engine_queue=round(side.waiting),
+            router_queue=0,
+            kv_mean=kv,
+            kv=[kv] * side.ready,
+            queues=[round(queue)] * side.ready,
+            runnings=[round(running / replicas)] * side.ready,
+            cold_starts_s=[side.tier.cold.median_s * self.conditions.cold_start_factor],
+            meter=side.meter,
+            lag_s=self.conditions.lag_s,
+        )
+
+    def _worst_hour(self) -> float:
+        worst = 1.0
+        for start in range(max(1, len(self._hours) - 59)):
+            dear = sum(d for d, _ in self._hours[start : start + 60])
+            total = sum(t for _, t in self._hours[start : start + 60])
+            worst = min(worst, dear / total) if total else worst
+        return worst

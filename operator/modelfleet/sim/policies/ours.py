@@ -1,0 +1,160 @@
+"""The project's own planner (`plan/planner.py`) on what the simulated fleet shows: translation, and no decision."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from modelfleet.plan import planner
+from modelfleet.plan.planner import Look, Settings, State, TierLook
+from modelfleet.plan.sizing import Lengths, Objectives, capacity
+from modelfleet.sim.policy import Orders, Policy, Published, Seen, TierSeen
+
+_LENGTHS_S = 600.0
+_UNEVEN_S = 600.0
+_STEPS_S = 60.0  # over which a step time is taken
+_STARTS_MIN = 3  # cold starts that tell more than the profile
+_LATE = 0.8  # quantile of cold starts that is planned with
+
+
+class Joint:
+    """The whole cascade at once: pooled peaks, each tier's own share, and a router that moves within a second.
+
+    Ablations: `fast` False leaves the router out, `settings.pooled` False sizes every tier for its own peak.
+    """
+
+    look_s = 15.0
+
+    def __init__(self, settings: Settings | None = None, *, fast: bool = True) -> None:
+        self._settings = settings or Settings()
+        self.name = f"joint-{self._settings.peak:g}-{self._settings.deviations:g}"
+        self._fast = fast
+        self._state = State()
+        self._last_s = 0.0
+
+    def decide(self, seen: Seen) -> Orders:
+        target = seen.cascade.share_floor
+        tiers = [tier for tier in seen.tiers if not tier.tier.external]
+        shares = planned_shares(seen)
+        looks = [
+            look_at(tier, share, self.look_s)
+            for tier, share in zip(seen.tiers, shares, strict=True)
+            if not tier.tier.external
+        ]
+        found, self._state = planner.plan(self._look(seen, looks, tiers), self._state, self._settings)
+        if seen.lost:
+            return Orders({})
+        self._last_s = seen.now_s
+        replicas = {tier.tier.name: one.replicas for tier, one in zip(tiers, found.tiers, strict=True)}
+        if (
+            not self._fast
+            or len(seen.tiers) == 1
+            or len(tiers) < len(seen.tiers)
+            or not found.tiers[0].carries_rps
+        ):
+            return Orders(replicas)
+        carries = [one.carries_rps for one in found.tiers]
+        return Orders(replicas, published=Published(target, carries, [one.under_way for one in found.tiers]))
+
+    def _look(self, seen: Seen, looks: Sequence[TierLook], tiers: Sequence[TierSeen]) -> Look:
+        windows = [tier.window(self.look_s) for tier in tiers]
+        columns = zip(*(tier.window(_UNEVEN_S).counts for tier in tiers), strict=True)
+        return Look(
+            now_s=seen.now_s,
+            look_s=self.look_s,
+            since_s=max(self.look_s, seen.now_s - self._last_s),
+            complete=not seen.lost,
+            arrived=seen.entered,
+            counts=[sum(column) for column in columns],
+            interval_s=tiers[0].meter.scrape_s,
+            answers=sum(window.answers for window in windows),
+            good=sum(window.good for window in windows),
+            goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
+            tiers=looks,
+        )
+
+
+class Lead:
+    """The same planner for every tier alone, on the traffic that was routed to it."""
+
+    look_s = 15.0
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self.name = f"lead-{self._settings.peak:g}-{self._settings.deviations:g}"
+        self._states: dict[str, State] = {}
+
+    def decide(self, seen: Seen) -> Orders:
+        if seen.lost:
+            return Orders({})
+        return Orders(
+            {tier.tier.name: self._one(tier, seen) for tier in seen.tiers if not tier.tier.external}
+        )
+
+    def _one(self, tier: TierSeen, seen: Seen) -> int:
+        window = tier.window(self.look_s)
+        look = Look(
+            now_s=seen.now_s,
+            look_s=self.look_s,
+            since_s=self.look_s,
+            complete=True,
+            arrived=window.arrivals,
+            counts=tier.window(_UNEVEN_S).counts,
+            interval_s=tier.meter.scrape_s,
+            answers=window.answers,
+            good=window.good,
+            goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
+            tiers=(look_at(tier, 1.0, self.look_s),),
+        )
+        name = tier.tier.name
+        found, self._states[name] = planner.plan(look, self._states.get(name, State()), self._settings)
+        return found.tiers[0].replicas
+
+
+class Relieved:
+    """Any scaler, with our router before it: what its tiers see is what the router has just moved."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.name, self.look_s, self._policy = f"{policy.name}+router", policy.look_s, policy
+
+    def decide(self, seen: Seen) -> Orders:
+        orders = self._policy.decide(seen)
+        goals = Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s)
+        carries, under_way = [], []
+        for tier in seen.tiers:
+            look = look_at(tier, 1.0, self.look_s)
+            if look.lengths is None or tier.tier.external:
+                return orders
+            carries.append(capacity(look.engine, look.lengths, goals).rate_rps)
+            under_way.append(carries[-1] * look.lengths.output * goals.itl_s)
+        return replace(orders, published=Published(seen.cascade.share_floor, carries, under_way))
+
+
+def planned_shares(seen: Seen) -> Sequence[float]:
+    """The last tier's floor, and the rest in equal parts: the router moves requests between those anyway."""
+    before, floor = len(seen.tiers) - 1, seen.cascade.share_floor
+    return (*((1 - floor) / before for _ in range(before)), floor) if before else (1.0,)
+
+
+def look_at(tier: TierSeen, share: float, look_s: float) -> TierLook:
+    """One tier in the planner's words."""
+    lately, steps = tier.window(_LENGTHS_S), tier.window(_STEPS_S)
+    prompt, output = lately.prompt_tokens_mean, lately.output_tokens_mean
+    starts = sorted(tier.cold_starts_s)
+    lead_s = starts[int(_LATE * len(starts))] if len(starts) >= _STARTS_MIN else tier.tier.cold.median_s
+    return TierLook(
+        name=tier.tier.name,
+        engine=tier.tier.engine,
+        price=tier.tier.usd_per_replica_hour or tier.tier.gpus,
+        lead_s=round(lead_s / look_s) * look_s,
+        share=share,
+        replicas=tier.wanted,
+        ready=tier.ready,
+        starting=tier.starting,
+        stuck=0,
+        replicas_min=tier.tier.replicas_min,
+        replicas_max=tier.tier.replicas_max,
+        rate_rps=steps.rate_rps,
+        lengths=None if prompt is None or output is None else Lengths(prompt, output),
+        itl_s=steps.itl_mean_s,
+        waiting=tier.engine_queue + tier.router_queue,
+        kv=max(tier.kv, default=0.0),
+    )

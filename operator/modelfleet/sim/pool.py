@@ -1,0 +1,165 @@
+"""The pods of one tier over time: starting, ready, draining, gone; and who gets the next request.
+
+The choice of the replica and the rules of the line are the router's own (`route/`).
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from modelfleet.plan.engine import Engine
+from modelfleet.route import choose, waiting
+from modelfleet.sim.fleet import Conditions, Tier
+from modelfleet.sim.replica import Job, Replica
+
+_HOLD_GAIN = 0.02  # of the newest answer in the mean time that a place is held
+
+
+class Pod:
+    """A replica with a life of its own."""
+
+    __slots__ = ("born_s", "gone_s", "ready_s", "replica")
+
+    def __init__(self, replica: Replica, *, born_s: float, ready_s: float) -> None:
+        self.replica = replica
+        self.born_s = born_s
+        self.ready_s = ready_s
+        self.gone_s = math.inf  # when it was told to go
+
+
+class Pool:
+    """One tier.  `now_s` only grows."""
+
+    def __init__(
+        self,
+        tier: Tier,
+        conditions: Conditions,
+        random: Random,
+        *,
+        on_first: Callable[[Job, float], None],
+        on_done: Callable[[Job, float], None],
+        wake: Callable[[Replica], None],
+    ) -> None:
+        self.tier = tier
+        self.wanted = tier.replicas_start
+        self.line: deque[Job] = deque()
+        self.ready: list[Replica] = []
+        self.starting: list[Pod] = []
+        self.draining: list[Pod] = []
+        self.replica_s = 0.0  # paid for
+        self.cold_starts_s: list[float] = []  # as they were seen; the last hundred
+        self._engine = _slower(tier.engine, conditions.step_factor)
+        self._conditions = conditions
+        self._random = random
+        self._on_first, self._on_done, self._wake = on_first, on_done, wake
+        self._pods: dict[Replica, Pod] = {}
+        self._turn = 0
+        self._hold_s = 0.0
+        self._billed_s = 0.0
+        for _ in range(tier.replicas_start):
+            self._ready(self._pod(0.0, 0.0))
+
+    # What requests do.
+
+    def take(self, job: Job, now_s: float, *, deadline_s: float) -> str | None:
+        """Send it, or put it into the line; why not, else."""
+        self._turn += 1
+        replica = choose.least_busy(self.ready, tried=(), turn=self._turn)
+        if replica is not None:
+            replica.add(job, now_s)
+            self._wake(replica)
+            return None
+        room = self.tier.room * len(self.ready)
+        why = waiting.barrier(
+            ahead=len(self.line),
+            waiting_max=max(16, 2 * room),
+            room=room,
+            hold_s=self._hold_s,
+            left_s=deadline_s - now_s,
+        )
+        if why is None:
+            self.line.append(job)
+        return why
+
+    def freed(self, held_s: float, now_s: float) -> None:
+        """A request has left a replica."""
+        self._hold_s += (held_s - self._hold_s) * (_HOLD_GAIN if self._hold_s else 1.0)
+        self._admit(now_s)
+
+    def _admit(self, now_s: float) -> None:
+        while self.line and (replica := choose.least_busy(self.ready, tried=(), turn=0)) is not None:
+            replica.add(self.line.popleft(), now_s)
+            self._wake(replica)
+
+    # What the operator does.
+
+    def scale(self, wanted: int, now_s: float) -> None:
+        """Have so many replicas: start pods, or tell some to go."""
+        self.advance(now_s)
+        self.wanted = wanted
+        while len(self.ready) + len(self.starting) < wanted:
+            self.starting.append(self._pod(now_s, now_s + self._cold_start_s()))
+        while len(self.ready) + len(self.starting) > wanted:
+            if self.starting:  # what does not work yet goes first, as in a ReplicaSet
+                self.starting.pop()
+            else:
+                replica = min(self.ready, key=lambda one: one.in_flight)
+                self.ready.remove(replica)
+                pod = self._pods[replica]
+                pod.gone_s = now_s
+                self.draining.append(pod)
+
+    def advance(self, now_s: float) -> None:
+        """Bill what ran until now; let pods become ready or vanish."""
+        pods = len(self.ready) + len(self.starting) + len(self.draining)
+        self.replica_s += pods * (now_s - self._billed_s)
+        self._billed_s = now_s
+        for pod in [pod for pod in self.starting if pod.ready_s <= now_s]:
+            self.starting.remove(pod)
+            self.cold_starts_s = [*self.cold_starts_s[-99:], pod.ready_s - pod.born_s]
+            self._ready(pod)
+        for pod in [pod for pod in self.draining if pod.replica.in_flight == 0]:
+            self.draining.remove(pod)
+            del self._pods[pod.replica]
+        self._admit(now_s)
+
+    def kill(self, now_s: float) -> list[Job]:
+        """The busiest pod dies; gives the requests that it had."""
+        self.advance(now_s)
+        if not self.ready:
+            return []
+        replica = max(self.ready, key=lambda one: one.in_flight)
+        self.ready.remove(replica)
+        del self._pods[replica]
+        lost = replica.jobs()
+        self.scale(self.wanted, now_s)
+        return lost
+
+    def _ready(self, pod: Pod) -> None:
+        pod.replica.room = self.tier.room
+        self.ready.append(pod.replica)
+
+    def _pod(self, born_s: float, ready_s: float) -> Pod:
+        replica = Replica(self._engine, on_first=self._on_first, on_done=self._on_done)
+        self._pods[replica] = pod = Pod(replica, born_s=born_s, ready_s=ready_s)
+        return pod
+
+    def _cold_start_s(self) -> float:
+        cold, random = self.tier.cold, self._random
+        parts = (cold.image_s, cold.weights_s, cold.engine_s)
+        took_s = sum(part * math.exp(random.gauss(0.0, cold.spread)) for part in parts)
+        while random.random() < self._conditions.start_failures:
+            took_s += 10.0 + cold.engine_s  # it crashed and was started again
+        return took_s * self._conditions.cold_start_factor
+
+
+def _slower(engine: Engine, factor: float) -> Engine:
+    return replace(
+        engine,
+        step_s=engine.step_s * factor,
+        step_s_per_sequence=engine.step_s_per_sequence * factor,
+        step_s_per_context_token=engine.step_s_per_context_token * factor,
+        step_s_per_prompt_token=engine.step_s_per_prompt_token * factor,
+    )

@@ -1,0 +1,62 @@
+"""`modelfleet simulate` as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from modelfleet.cli.main import app
+from tests.sim.test_scenario import CASCADE, TIERS
+
+# There are no questions here, so nothing could be judged.
+ACCEPT = ', accept: {signal: MeanLogprob, threshold: "-0.5"}'
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(f"{TIERS}---{CASCADE.replace(ACCEPT, '')}")
+    return path
+
+
+def run(*args: object) -> tuple[int, str]:
+    found = CliRunner().invoke(app, ["simulate", *map(str, args)])
+    return found.exit_code, found.output
+
+
+def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    code, text = run(
+        "-f", fleet, "--hours", 0.05, "--rps", 5, "--against", "hpa", "--json", out, "--html", page
+    )
+    results = json.loads(out.read_text())["results"]
+
+    assert code == 0, text
+    assert [one["policy"] for one in results] == ["joint", "hpa"]
+    assert results[0]["requests"] == results[1]["requests"] > 400
+    assert "served within SLO" in text
+    assert "<script" in page.read_text()
+    assert "<script src" not in page.read_text()  # nothing is loaded from elsewhere
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        pytest.param(["--policy", "foo"], "there is no policy 'foo'; there are: joint", id="policy"),
+        pytest.param(["--trace", "azure"], "there is no load 'azure'; there are: synthetic", id="load"),
+        pytest.param(["--trace", "azure-conv"], "give --traces or MODELFLEET_TRACES", id="no folder"),
+        pytest.param(
+            ["--trace", "azure-conv", "--traces", "."],
+            "needs azure_llm_2023_conv.csv.gz in .",
+            id="not in the folder",
+        ),
+        pytest.param(["--profile", "llama-8b"], "is not --profile TIER=PROFILE", id="no pair"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(fleet: Path, args: list[str], says: str):
+    code, text = run("-f", fleet, *args)
+
+    assert code == 2
+    assert says in " ".join(text.split())
+    assert "Traceback" not in text

@@ -1,0 +1,46 @@
+"""What will come while a replica starts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelfleet.plan.forecast import forecast, level
+
+LOOK_S = 15.0
+CALM = [60.0] * 200
+
+
+def ahead(rates: list[float], quantile: float = 0.98, horizon_s: float = 120.0) -> float:
+    return forecast(rates, look_s=LOOK_S, horizon_s=horizon_s, quantile=quantile).later_rps
+
+
+def test_a_steady_load_is_expected_to_stay():
+    assert ahead(CALM) == 60.0
+
+
+def test_growth_that_was_seen_is_expected_again():
+    grows = [40.0 * 1.01**at for at in range(200)]
+
+    # Eight looks of one percent each, and the mean of a minute trails behind the newest look.
+    assert 1.05 * grows[-1] < ahead(grows) < 1.2 * grows[-1]
+
+
+def test_a_load_that_falls_is_taken_as_it_is():
+    falls = [100.0 * 0.99**at for at in range(200)]
+
+    assert ahead(falls) >= falls[-1]
+    assert ahead(falls) <= 1.05 * falls[-1]
+
+
+def test_without_a_past_growth_is_assumed():
+    assert ahead([60.0, 60.0]) > 60.0
+
+
+def test_a_burst_counts_at_once():
+    assert level([*CALM, 120.0], look_s=LOOK_S) > 70.0
+
+
+@given(st.lists(st.floats(0, 1000), max_size=200), st.floats(0.5, 0.99))
+def test_never_less_than_the_present_and_never_out_of_this_world(rates: list[float], quantile: float):
+    found = forecast(rates, look_s=LOOK_S, horizon_s=120.0, quantile=quantile)
+
+    assert found.now_rps <= found.later_rps <= 4 * found.now_rps

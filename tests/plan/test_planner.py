@@ -1,0 +1,179 @@
+"""One look, one decision: a small and a dear tier, both vLLM on H100."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelfleet.plan.planner import Look, Plan, Settings, State, TierLook, plan
+from modelfleet.plan.profiles import PROFILES
+from modelfleet.plan.sizing import Lengths, Objectives
+
+SMALL = TierLook(
+    name="small",
+    engine=PROFILES["8b-h100"],
+    price=1.0,
+    lead_s=120.0,
+    share=0.65,
+    replicas=4,
+    ready=4,
+    starting=0,
+    stuck=0,
+    replicas_min=1,
+    replicas_max=20,
+    rate_rps=39.0,
+    lengths=Lengths(914, 155),
+    itl_s=None,
+    waiting=0.0,
+    kv=0.1,
+)
+BIG = replace(
+    SMALL, name="big", engine=PROFILES["70b-h100-tp4"], price=4.0, lead_s=240.0, share=0.35, rate_rps=21.0
+)
+CALM = Look(
+    now_s=100_000.0,
+    look_s=15.0,
+    since_s=15.0,
+    complete=True,
+    arrived=900.0,
+    counts=[300.0] * 120,
+    interval_s=5.0,
+    answers=900.0,
+    good=895.0,
+    goals=Objectives(1.0, 0.05),
+    tiers=(SMALL, BIG),
+)
+STEADY = State(rates_rps=(60.0,) * 160)
+
+
+def decide(look: Look = CALM, state: State = STEADY, how: Settings | None = None) -> Plan:
+    found, _ = plan(look, state, how or Settings())
+    return found
+
+
+def replicas(found: Plan) -> tuple[int, ...]:
+    return tuple(tier.replicas for tier in found.tiers)
+
+
+def with_tiers(**change: object) -> Look:
+    return replace(CALM, tiers=tuple(replace(tier, **change) for tier in CALM.tiers))
+
+
+def reasons(found: Plan) -> tuple[str, ...]:
+    return tuple(tier.reason for tier in found.tiers)
+
+
+def test_the_dear_tier_gets_its_share_of_the_total_and_the_peak_is_pooled():
+    found = decide()
+
+    assert [tier.bound for tier in found.tiers] == ["Together", "OwnShare"]
+    assert found.tiers[1].free == 2  # 21 of 60 a second, and one carries 10.8
+    assert found.peak_rps > 60.0
+
+
+def test_what_the_router_moved_changes_nothing():
+    moved = replace(CALM, tiers=(replace(SMALL, rate_rps=20.0), replace(BIG, rate_rps=40.0)))
+
+    assert [tier.free for tier in decide(moved).tiers] == [tier.free for tier in decide().tiers]
+
+
+def test_a_look_that_found_nothing_holds_and_is_forgotten():
+    found, state = plan(replace(CALM, complete=False, arrived=0.0), STEADY, Settings())
+
+    assert replicas(found) == (4, 4)
+    assert set(reasons(found)) == {"MetricsStale"}
+    assert state is STEADY
+
+
+def test_without_answers_nothing_is_known():
+    assert set(reasons(decide(with_tiers(lengths=None)))) == {"NoAnswers"}
+
+
+def test_uneven_traffic_gets_more_room():
+    clumps = replace(CALM, counts=[0.0, 600.0] * 60)
+
+    assert decide(clumps).peak_rps > 1.2 * decide().peak_rps
+
+
+def test_misses_widen_the_room():
+    poor = replace(STEADY, answered=((900.0, 700.0),) * 240)
+    _, state = plan(CALM, poor, Settings())
+
+    assert (state.deviations or 0.0) > Settings().deviations
+
+
+def test_slow_engines_are_planned_as_they_are():
+    slow = replace(STEADY, samples=((1.4,) * 20, (1.4,) * 20))
+
+    assert decide(state=slow).tiers[0].carries_rps < 0.8 * decide().tiers[0].carries_rps
+
+
+def test_step_times_are_sampled_only_where_they_tell():
+    _, calm = plan(with_tiers(itl_s=0.02), STEADY, Settings())
+    _, moving = plan(with_tiers(itl_s=0.02, starting=1), STEADY, Settings())
+
+    assert all(calm.samples)
+    assert not any(moving.samples)
+
+
+def test_each_for_itself_costs_more():
+    alone = decide(how=Settings(pooled=False))
+    price = [tier.price for tier in CALM.tiers]
+
+    assert sum(n.free * p for n, p in zip(alone.tiers, price, strict=True)) > sum(
+        n.free * p for n, p in zip(decide().tiers, price, strict=True)
+    )
+
+
+def test_not_enough_allowed_is_said():
+    found = decide(with_tiers(replicas_max=1, replicas=1, ready=1))
+
+    assert not found.feasible
+    assert replicas(found) == (1, 1)
+
+
+def test_a_restarted_planner_decides_as_the_old_one_would():
+    _, state = plan(CALM, STEADY, Settings())
+    again = State(**{name: getattr(state, name) for name in State.__slots__})
+
+    assert decide(state=again) == decide(state=state)
+
+
+rates = st.lists(st.floats(0, 500), min_size=1, max_size=200).map(tuple)
+looks = st.builds(
+    lambda small, big, waiting, kv: replace(
+        CALM,
+        tiers=(
+            replace(SMALL, replicas=small, ready=small, waiting=waiting, kv=kv),
+            replace(BIG, replicas=big, ready=big),
+        ),
+    ),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.floats(0, 500),
+    st.floats(0, 1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(looks, rates)
+def test_never_down_on_lost_data_and_never_out_of_bounds(look: Look, past: tuple[float, ...]):
+    state = State(rates_rps=past)
+    lost, found = decide(replace(look, complete=False), state), decide(look, state)
+
+    assert replicas(lost) == tuple(tier.replicas for tier in look.tiers)
+    assert all(
+        tier.replicas_min <= n <= tier.replicas_max
+        for n, tier in zip(replicas(found), look.tiers, strict=True)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(rates, st.floats(1.0, 3.0))
+def test_more_load_never_costs_less(past: tuple[float, ...], times: float):
+    def cost(factor: float) -> float:
+        look = replace(CALM, arrived=CALM.arrived * factor, counts=[one * factor for one in CALM.counts])
+        found = decide(look, State(rates_rps=tuple(one * factor for one in past)))
+        return sum(n.free * tier.price for n, tier in zip(found.tiers, look.tiers, strict=True))
+
+    assert cost(times) >= cost(1.0)

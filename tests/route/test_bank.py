@@ -1,0 +1,60 @@
+"""How the router moves the dear tier's share within a second."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelfleet.route.bank import Bank, Supply, share
+
+TARGET = 0.3
+WIDE, ENOUGH = Supply(1000.0), Supply(31.0)
+
+
+@pytest.mark.parametrize(
+    ("bank", "cheap", "dear", "expected"),
+    [
+        pytest.param(Bank(), WIDE, ENOUGH, 0.3, id="calm: the target"),
+        pytest.param(Bank(), WIDE, Supply(20.0), 0.2, id="the dear tier is short: what it takes"),
+        pytest.param(
+            Bank(), Supply(60.0), Supply(60.0), 0.4, id="the cheap side is short: what it does not take"
+        ),
+        pytest.param(Bank(9000.0), WIDE, ENOUGH, 0.15, id="however much it gave: half the target"),
+        pytest.param(Bank(-120.0), WIDE, Supply(31.0), 0.31, id="it owes: as much as it takes"),
+        pytest.param(Bank(), WIDE, Supply(100.0), 0.345, id="it idles: earn for the next burst"),
+        pytest.param(
+            Bank(-7200.0), WIDE, Supply(10.0), 0.3, id="it owes all it may: the target, and the queue grows"
+        ),
+        pytest.param(
+            Bank(), Supply(60.0, backlog=300.0), Supply(200.0), 1.0, id="a backlog is worked off first"
+        ),
+    ],
+)
+def test_share(bank: Bank, cheap: Supply, dear: Supply, expected: float):
+    assert share(bank, target=TARGET, rate_rps=100.0, cheap=cheap, dear=dear) == pytest.approx(expected)
+
+
+def test_without_requests_it_is_the_target():
+    assert share(Bank(), target=TARGET, rate_rps=0.0, cheap=WIDE, dear=WIDE) == TARGET
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), max_size=50),
+    st.floats(0.05, 0.95),
+    st.floats(0.1, 1000),
+)
+def test_what_is_saved_and_owed_is_bounded(
+    seconds: list[tuple[float, float]], target: float, rate_rps: float
+):
+    bank = Bank()
+    for dear, cheap in seconds:
+        bank = bank.after(dear=dear, total=dear + cheap, target=target, rate_rps=rate_rps)
+        hour = max(1.0, rate_rps * 3600)
+        assert -0.02 * hour - 1e-6 <= bank.balance <= 0.05 * hour + 1e-6
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1), st.tuples(*[st.floats(0, 1e4)] * 4))
+def test_a_share_is_a_share(balance: float, target: float, world: tuple[float, float, float, float]):
+    rate, cheap, dear, backlog = world
+    sides = {"cheap": Supply(cheap, backlog), "dear": Supply(dear, backlog)}
+
+    assert 0 <= share(Bank(balance), target=target, rate_rps=rate, **sides) <= 1

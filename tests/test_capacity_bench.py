@@ -1,0 +1,61 @@
+"""The arithmetic of the capacity experiment, and its quick version."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.capacity.cells import Cells
+from bench.capacity.experiment import Experiment
+from bench.capacity.fronts import Point, best_peer, level, need, tuned
+from bench.capacity.measure import NAMES, figure, rank
+from bench.capacity.quick import check
+
+FRONT = [Point(0.98, 100.0), Point(0.99, 110.0), Point(0.999, 150.0)]
+
+
+@pytest.mark.parametrize(
+    ("attainment", "gpu_h"),
+    [
+        pytest.param(0.99, 110.0, id="a point of the front"),
+        pytest.param(0.985, 105.0, id="between two points"),
+        pytest.param(0.5, 100.0, id="below all: the cheapest, for nobody knows what less would cost"),
+        pytest.param(0.9999, None, id="above all: nothing"),
+    ],
+)
+def test_what_an_attainment_costs(attainment: float, gpu_h: float | None):
+    assert need(FRONT, attainment) == (None if gpu_h is None else pytest.approx(gpu_h))
+
+
+def test_a_point_that_costs_more_and_serves_less_is_no_bargain():
+    assert need([*FRONT, Point(0.985, 300.0)], 0.99) == 110.0
+
+
+def test_both_sides_must_reach_the_level():
+    assert level(FRONT, {"hpa": [Point(0.95, 1.0)]}) == 0.95
+    assert best_peer({"hpa": [Point(0.95, 1.0)], "kubeai": FRONT}, 0.99) == ("kubeai", 110.0)
+    assert best_peer({"hpa": [Point(0.95, 1.0)]}, 0.99) is None
+
+
+def test_tuning_takes_the_cheapest_that_reaches_the_goal_else_the_nearest():
+    assert tuned(FRONT, 0.985).gpu_h == 110.0
+    assert tuned(FRONT, 1.0).gpu_h == 150.0
+
+
+def test_a_figure_has_its_mean_first_and_says_when_a_target_is_missed():
+    mean, day, other = figure(NAMES[0], {"a": 30.0, "b": 4.0}, "%", at_least=20)
+
+    assert (mean.value, mean.low, mean.high, mean.met) == (17.0, 4.0, 30.0, False)
+    assert [day.met, other.met] == [True, False]
+    assert rank(day.name) == rank(mean.name) == 0
+
+
+def test_what_was_not_run_is_said():
+    (nothing,) = figure(NAMES[0], {}, "%", at_least=20)
+
+    assert nothing.value is None
+    assert nothing.why
+
+
+@pytest.mark.slow
+def test_the_directions_hold(tmp_path: Path):
+    assert check(Experiment(Cells(tmp_path, None, seconds=1800.0))) == []
