@@ -49,6 +49,11 @@ ROWS: dict[str, tuple[Part, Asked, str]] = {
         asked({"max_tokens": 1}),
         "Accepted",
     ),
+    "ran into the client's own limit, written with a point": (
+        replace(CALM, finish="length"),
+        asked({"max_tokens": 1.0}),
+        "Accepted",
+    ),
     "JSON as asked": (replace(CALM, text='{"a":1}'), JSON, "Accepted"),
     "no JSON where JSON was asked": (CALM, JSON, "InvalidJson"),
     "JSON cut short": (replace(CALM, text='{"a":'), JSON, "InvalidJson"),

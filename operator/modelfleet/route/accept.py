@@ -68,7 +68,7 @@ def asked(fields: Mapping[str, Any]) -> Asked:
         json=kind in {"json_object", "json_schema"},
         schema=wanted.get("schema") if kind == "json_schema" and isinstance(wanted, dict) else None,
         tools=dict(_tools(fields.get("tools"))),
-        tokens_max=next((limit for limit in limits if isinstance(limit, int)), None),
+        tokens_max=next((int(limit) for limit in limits if isinstance(limit, int | float)), None),
     )
 
 
