@@ -14,3 +14,7 @@ test-load: venv ## the same in under 3 min; fails when a request fails that must
 bench-logprobs: venv ## what log probabilities cost llama.cpp and vLLM, into bench/out/router.json (about 8 min)
 	PYTHONPATH=operator:. $(PY) -m bench.logprobs
 .PHONY: bench-logprobs
+# Not compiled: an engine takes a thousand times what the router does.
+bench-affinity: venv ## prefix affinity before three real llama.cpp servers: bench/out/affinity.json (about 3 min)
+	BENCH_ROUTER_SOURCE=$(CURDIR)/operator PYTHONPATH=operator:. $(PY) -m bench.affinity
+.PHONY: bench-affinity
