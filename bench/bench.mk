@@ -20,3 +20,7 @@ bench-capacity: venv ## the planner beside its peers on real traces (MODELFLEET_
 bench-capacity-quick: venv ## the same on synthetic loads, directions only (about 3 min)
 	PYTHONPATH=operator:. $(PY) -m bench.capacity --quick
 .PHONY: bench-capacity-quick
+# Not compiled: an engine takes a thousand times what the router does.
+bench-affinity: venv ## prefix affinity before three real llama.cpp servers: bench/out/affinity.json (about 3 min)
+	BENCH_ROUTER_SOURCE=$(CURDIR)/operator PYTHONPATH=operator:. $(PY) -m bench.affinity
+.PHONY: bench-affinity

@@ -102,7 +102,7 @@ def cost(name: str, rounds: int) -> Figure:
     asked = {**plain, **logprobs.request(plain, engine=plan.kind, chat=True)}
     without: list[float] = []
     with_: list[float] = []
-    with _running(plan, port):
+    with running(plan, port):
         for number in range(rounds + 1):
             # The one that goes first changes from round to round; the first round only warms up.
             for fields, rates in ((plain, without), (asked, with_))[:: 1 if number % 2 else -1]:
@@ -161,7 +161,8 @@ def _ask(port: int, fields: Mapping[str, Any], number: int, failures: list[str])
 
 
 @contextmanager
-def _running(plan: Plan, port: int) -> Iterator[None]:
+def running(plan: Plan, port: int) -> Iterator[None]:
+    """The engine as a process, until left.  Raises RuntimeError when it does not start."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             plan.command,

@@ -32,7 +32,7 @@ def tiers(shared: World, target: choose.Target) -> World:
         pytest.skip("the nodes of this cluster do not see the environment of vLLM")
     vllm.prepare(target.built)
     shared.claim(vllm.claim(shared.namespace))
-    _vllm_tier(shared, drain="30s")
+    _vllm_tier(shared, drain="90s")
     shared.tier("medium", resources={"limits": {"cpu": "1"}})
     shared.cascade("any", "vllm", "medium", accept="-1000")
     shared.cascade("none", "vllm", "medium", accept="0", stream=HELD_BY_TOKENS)
@@ -88,11 +88,15 @@ def test_its_accepted_stream_is_its_own(tiers: World) -> None:
 
 def test_its_pod_finishes_its_requests_first(tiers: World) -> None:
     """A rollout, because a second pod of it takes minutes to start: to what the next test wants."""
+    aborted = tiers.metric(ATTEMPTS, tier="vllm", outcome="Aborted")
+
     with tiers.load("any", concurrency=2, streams=50, max_tokens=LONG_TOKENS) as traffic:
         tiers.wait("vLLM answers", lambda: traffic.report["tiers"].get("vllm", 0) > 0)
         tiers.wait("vLLM is at work", lambda: tiers.engine_metric("vllm", RUNNING) > 0)
         _vllm_tier(tiers, drain="1s")
         tiers.wait("the other tier takes over", lambda: traffic.report["tiers"].get("medium", 0) > 1)
+
+    assert tiers.metric(ATTEMPTS, tier="vllm", outcome="Aborted") == aborted
 
 
 def test_what_it_aborts_is_answered_by_another(tiers: World) -> None:
