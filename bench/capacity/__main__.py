@@ -4,11 +4,12 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench import figures
-from bench.capacity import exact, measure, report
+from bench.capacity import agreement, exact, measure, report
 from bench.capacity.cells import Cells
 from bench.capacity.experiment import OURS, Experiment, loads
 from bench.capacity.measure import Comparison
@@ -43,7 +44,8 @@ def main() -> int:
         *measure.flips(x, found),
         *measure.swept(x),
         *measure.ablated(x),
-        *measure.measured(_exact(told.cache)),
+        *measure.measured(_kept(told.cache, "exact", exact.everything)),
+        *agreement.figures(_kept(told.cache, "agreement", lambda: agreement.run(x, told.traces))),
         *report.reached(x, found),
     ]
     print("complete" if x.complete else "not complete: run it again, it goes on")
@@ -61,13 +63,15 @@ def quickly(cache: Path) -> int:
     return 1 if wrong else 0
 
 
-def _exact(cache: Path) -> dict[str, Any]:
+def _kept(cache: Path, name: str, run: Callable[[], Any]) -> Any:
     """Measured once for a state of the source."""
-    kept = cache / f"exact-{exact.digest()}.json"
+    kept = cache / f"{name}-{exact.digest()}.json"
     if not kept.exists():
-        kept.write_text(json.dumps(exact.everything()))
-    found: dict[str, Any] = json.loads(kept.read_text())
-    return found
+        found = run()
+        if not found:
+            return found
+        kept.write_text(json.dumps(found))
+    return json.loads(kept.read_text())
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ def reached(x: Experiment, found: Sequence[Comparison]) -> list[Figure]:
     """The quality side: the dear tier's share where ours was tuned for 99 %."""
     mean, worst = {}, {}
     for one in found:
-        constants = next((point.constants for point in one.ours if point.attainment >= one.level), None)
-        if one.fleet != "cascade" or constants is None:
+        enough = [point for point in one.ours if point.attainment >= one.level]
+        if one.fleet != "cascade" or not enough:
             continue
+        constants = min(enough, key=lambda point: point.gpu_h).constants
         row = x.row(Cell(one.fleet, one.load, OURS[one.fleet], constants))
         if row is not None:
             mean[one.load], worst[one.load] = 100 * row["share_last"], 100 * row["share_last_worst_hour"]

@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.plan.bias import SAMPLES_MAX, factor, remember
+from modelfleet.plan.bias import SAMPLES_MAX, factor, remember, slowness
 
 
 def learned(ratios: list[float]) -> float:
     samples: tuple[float, ...] = ()
     for ratio in ratios:
-        samples = remember(samples, 0.02 * ratio, 0.02)
+        samples = remember(samples, ratio)
     return factor(samples)
 
 
@@ -25,6 +25,13 @@ def test_a_change_that_stays_is_learned():
     assert learned([1.0, 1.01, 0.99] * 5 + [1.3] * 80) > 1.2
 
 
+@given(st.floats(0.7, 1.4), st.floats(0.05, 0.7))
+def test_slowness_is_found_at_any_load(slow: float, load: float):
+    step_s = slow * 0.006 / (1 - slow * load) if slow * load < 1 else 1.0
+
+    assert slow * load >= 1 or abs(slowness(step_s, empty_s=0.006, load=load) - slow) < 1e-9
+
+
 def test_little_knowledge_is_none():
     assert learned([3.0] * 3) == 1.0
 
@@ -38,6 +45,6 @@ def test_never_out_of_this_world(ratios: list[float]):
 def test_memory_is_bounded(ratios: list[float]):
     samples: tuple[float, ...] = ()
     for ratio in ratios:
-        samples = remember(samples, ratio, 1.0)
+        samples = remember(samples, ratio)
 
     assert len(samples) <= SAMPLES_MAX

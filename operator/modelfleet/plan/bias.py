@@ -10,11 +10,18 @@ _OUTLIER = 4.0  # median deviations from the median
 _DEVIATION_MIN = 0.02
 
 
-def remember(samples: Sequence[float], observed_s: float, predicted_s: float) -> tuple[float, ...]:
-    """The samples with one more: what a step took, over what it should have taken at that load."""
-    if observed_s <= 0 or not 0 < predicted_s < float("inf"):
-        return tuple(samples)
-    ratio = observed_s / predicted_s
+def slowness(observed_s: float, *, empty_s: float, load: float) -> float:
+    """How many times slower all parts of a step must be for it to last that long.
+
+    `empty_s`: a step with nothing in it, `load`: the part of the time that the work takes, both as the profile says.
+    A step lasts `f * empty_s / (1 - f * load)`, so near saturation a few percent of slowness show as many times the
+    step: their plain ratio would be learned as far too much.
+    """
+    return observed_s / (empty_s + observed_s * load)
+
+
+def remember(samples: Sequence[float], ratio: float) -> tuple[float, ...]:
+    """The samples with one more `slowness`."""
     known = sorted(samples)
     if len(known) >= _SAMPLES_MIN:
         middle = median(known)

@@ -13,7 +13,7 @@ from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, level, ratio
 from modelfleet.plan.joint import Choice, Option
 from modelfleet.plan.rails import Course
-from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s
+from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s, work_s
 
 _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
 _HOUR_S = 3600.0
@@ -249,11 +249,10 @@ def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:
         or not tier.ready
     ):
         return known
-    rate_rps = tier.rate_rps / tier.ready
-    predicted_s = step_s(tier.engine, tier.lengths, rate_rps)
-    if tier.waiting or rate_rps <= 0 or predicted_s < (1 + _LOADED) * tier.engine.step_s:
+    load = tier.rate_rps / tier.ready * work_s(tier.engine, tier.lengths)
+    if tier.waiting > tier.ready or load < _LOADED or tier.itl_s <= 0:
         return known
-    return bias.remember(known, tier.itl_s, predicted_s)
+    return bias.remember(known, bias.slowness(tier.itl_s, empty_s=tier.engine.step_s, load=load))
 
 
 def _hold(look: Look, state: State, reason: str, message: str) -> Plan:
