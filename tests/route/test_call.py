@@ -66,3 +66,15 @@ def test_refusal_never_quotes_the_prompt():
         parse(b'{"model":"chat","messages":"my secret plan')
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("n", 128), ("best_of", 128), ("max_tokens", 2**31 - 1), ("max_completion_tokens", 2**31 - 1)],
+)
+def test_no_engine_is_asked_for_more_than_it_could_give(name: str, most: int):
+    assert parse(orjson.dumps({"model": "chat", name: most})).fields[name] == most
+
+    for more in (most + 1, 2**63, 1e300):
+        with pytest.raises(Refused, match=f"`{name}` must be at most {most}"):
+            parse(orjson.dumps({"model": "chat", name: more}))

@@ -13,6 +13,7 @@ from modelfleet.desired import meta
 
 ACCEPT_MORE_S = 5  # the router goes on accepting this long after SIGTERM, until it has left its endpoints
 EXIT_S = 10
+STARTUP_S_MAX = 180
 _MOUNTS = {"api-keys": names.API_KEYS_MOUNT, "external": names.EXTERNAL_MOUNT}
 ROUTER_CONTAINER = "router"
 KINDS = ("ConfigMap", "Deployment", "PodDisruptionBudget", "RoleBinding", "Service", "ServiceAccount")
@@ -150,6 +151,14 @@ def _container(router: Router, settings: FleetSettings) -> Manifest:
             {"name": names.PORT_HTTP, "containerPort": names.ROUTER_PORT, "protocol": "TCP"},
             {"name": names.PORT_METRICS, "containerPort": names.ROUTER_METRICS_PORT, "protocol": "TCP"},
         ],
+        # On a busy node a start takes a minute.  A liveness probe would end it, and a process that does not hear SIGTERM
+        # yet would go on, take requests, and be killed with them.
+        "startupProbe": {
+            "httpGet": {"path": "/healthz", "port": names.PORT_HTTP},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": STARTUP_S_MAX,
+        },
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": names.PORT_HTTP},
             "periodSeconds": 2,

@@ -1,7 +1,7 @@
 """A completion request as the router needs to know it, and as an engine is to get it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -10,6 +10,8 @@ from modelfleet.route.refusal import Refusal, Refused
 
 EMBEDDINGS = b"/v1/embeddings"  # the only path of its kind: never streamed, never judged
 _TOO_DEEP = "The request body is nested too deeply."
+# Engines were seen to take any number: to reserve that many sequences, or to overflow.
+_MOST: Final = (("n", 128), ("best_of", 128), ("max_tokens", 2**31 - 1), ("max_completion_tokens", 2**31 - 1))
 
 
 class Call:
@@ -69,6 +71,10 @@ def parse(body: bytes) -> Call:
     options = fields.get("stream_options")
     if not (options is None or isinstance(options, dict)):
         raise _bad("`stream_options` must be an object.", param="stream_options")
+    for name, most in _MOST:
+        value = fields.get(name)
+        if isinstance(value, int | float) and value > most:
+            raise _bad(f"`{name}` must be at most {most}.", param=name)
     return Call(
         fields,
         model,
