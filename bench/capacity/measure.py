@@ -1,6 +1,6 @@
 """From finished cells to figures: equal attainment, each load its own figure, nothing left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
@@ -32,25 +32,34 @@ NAMES = (
 
 def figure(
     name: str,
-    values: Mapping[str, float],
+    values: Mapping[str, float | None],
     unit: str,
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    summed: Callable[[Iterable[float]], float] = fmean,
 ) -> list[Figure]:
-    """The mean over loads, and every load as its own figure."""
-    if not values:
-        target = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
-        return [missing(name, unit, target, LATE)]
+    """The mean over loads, and every load as its own figure; what was not run says so."""
+    ran = known(values)
+    if not ran:
+        return [missing(name, unit, _target(at_least, at_most), LATE)]
 
     def one(label: str, value: float, low: float, high: float) -> Figure:
-        target = f">= {at_least:g}" if at_least is not None else "" if at_most is None else f"<= {at_most:g}"
         met = value >= at_least if at_least is not None else None if at_most is None else value <= at_most
-        return Figure(label, round(value, 3), round(low, 3), round(high, 3), unit, target, met)
+        return Figure(
+            label, round(value, 3), round(low, 3), round(high, 3), unit, _target(at_least, at_most), met
+        )
 
-    mean = fmean(values.values())
-    found = [one(name, mean, min(values.values()), max(values.values()))]
-    return found + [one(f"{name}/{load}", value, value, value) for load, value in values.items() if load]
+    found = [one(name, summed(ran.values()), min(ran.values()), max(ran.values()))]
+    found += [one(f"{name}/{load}", value, value, value) for load, value in ran.items() if load]
+    late = [load for load in values if load not in ran]
+    return found + [missing(f"{name}/{load}", unit, _target(at_least, at_most), LATE) for load in late]
+
+
+def _target(at_least: float | None, at_most: float | None) -> str:
+    if at_least is not None:
+        return f">= {at_least:g}"
+    return "" if at_most is None else f"<= {at_most:g}"
 
 
 class Comparison:
@@ -96,20 +105,20 @@ def compared(found: Sequence[Comparison]) -> list[Figure]:
     cascade = {one.load: one.saved for one in by_fleet["cascade"]}
     single = {one.load: one.saved for one in by_fleet["one"]}
     fewer = "% fewer GPU hours at equal attainment"
-    figures = figure(NAMES[0], known(cascade), fewer, at_least=20)
-    figures += figure(NAMES[1], known(single), fewer, at_least=5)
+    figures = figure(NAMES[0], cascade, fewer, at_least=20)
+    figures += figure(NAMES[1], single, fewer, at_least=5)
     for name, peer in ((NAMES[2], "llmd-queue"), (NAMES[3], "wva-v1")):
         figures += figure(
-            name, known({one.load: one.saved_on_shipped(peer) for one in by_fleet["one"]}), fewer, at_least=35
+            name, {one.load: one.saved_on_shipped(peer) for one in by_fleet["one"]}, fewer, at_least=35
         )
     loads = {f"{one.load}/{one.fleet}": one.over_oracle for one in found}
-    figures += figure(NAMES[4], known(loads), "times its GPU hours", at_most=1.15)
+    figures += figure(NAMES[4], loads, "times its GPU hours", at_most=1.15)
     return figures
 
 
 def flips(x: Experiment, found: Sequence[Comparison]) -> list[Figure]:
     """Both tuned for 99 %, on the days nobody tuned on."""
-    ratios = {}
+    ratios: dict[str, float | None] = {}
     for one in found:
         mine, theirs = (_at_99(x, one, name) for name in (OURS[one.fleet], "hpa"))
         if mine is not None and theirs is not None and theirs.flips:
