@@ -40,7 +40,7 @@ check: lint types imports venv ## lint, types, imports, generated files up to da
 test: venv assets ## every test: the router compiled and under load, pure parts, the real API server, the real cluster
 	@echo "==> Tests (about 25 min on two cores once the binaries are built)"
 	$(MAKE) test-compiled test-load
-	$(PY) -m pytest tests e2e/scenarios
+	$(PY) -m pytest -m 'not slow' tests e2e/scenarios
 
 test-unit: venv ## the quick tests: no API server, no cluster
 	$(PY) -m pytest tests -m 'not controlplane and not cluster and not slow'
