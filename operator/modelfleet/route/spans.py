@@ -25,7 +25,9 @@ _NUMBERS = {
     "seed": "gen_ai.request.seed",
     "n": "gen_ai.request.choice.count",
 }
-_NUMBER_MAX = (1 << 63) - 1  # OTLP has no larger ones, and its library would log a traceback for each
+# OTLP has no numbers above 63 bits, and its library would log a traceback for each.  Half of them is enough, and far
+# from where compiled code, which compares as floats, would round.
+_NUMBER_MAX = 1 << 62
 # Outcomes of attempts that are nobody's error.
 _WELL = frozenset({"Answered", "Escalated", "Cancelled"})
 
