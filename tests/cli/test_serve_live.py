@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from e2e.cluster.controlplane import ControlPlane, free_ports
+from modelfleet.api.route_table import decode
 
 pytestmark = pytest.mark.controlplane
 ROOT = Path(__file__).parents[2]
@@ -389,7 +390,7 @@ def probed(cluster: Cluster, name: str, *, ready: bool) -> None:
 def routers(cluster: Cluster) -> int:
     """Among how many routers the stored table divides what holds for the whole; 0 where there is no table."""
     data = cluster.get("configmap", "modelfleet-router-table").get("data")
-    return json.loads(data["table.json"])["rules"]["routers"] if data else 0  # type: ignore[no-any-return]
+    return decode(json.loads(data["table.json"])).rules.routers if data else 0
 
 
 def counted(cluster: Cluster, want: int) -> bool:
