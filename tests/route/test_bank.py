@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.route.bank import Bank, Supply, share
+from modelfleet.route.bank import Bank, Supply, entries, share
 
 TARGET = 0.3
 WIDE, ENOUGH = Supply(1000.0), Supply(31.0)
@@ -58,3 +58,9 @@ def test_a_share_is_a_share(balance: float, target: float, world: tuple[float, f
     sides = {"cheap": Supply(cheap, backlog), "dear": Supply(dear, backlog)}
 
     assert 0 <= share(Bank(balance), target=target, rate_rps=rate, **sides) <= 1
+
+
+def test_what_the_dear_tier_leaves_goes_to_the_others_by_what_they_carry():
+    sides = [Supply(300.0), Supply(100.0), Supply(31.0)]
+
+    assert entries(Bank(), target=TARGET, rate_rps=100.0, sides=sides) == pytest.approx([0.525, 0.175, 0.3])

@@ -5,6 +5,7 @@ the share follows it, and a bank remembers what the dear tier owes (or has given
 given in a burst is earned back when there is room.  Every router runs this on its own counts, which are a fair sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SETTLE_S = 120.0  # in which the balance is brought back to nothing
@@ -60,3 +61,12 @@ def share(bank: Bank, *, target: float, rate_rps: float, cheap: Supply, dear: Su
     if bank.balance <= -_OWED_MAX * hour:
         chosen = max(chosen, target)
     return min(1.0, max(0.0, chosen))
+
+
+def entries(bank: Bank, *, target: float, rate_rps: float, sides: Sequence[Supply]) -> list[float]:
+    """The share of every tier, cheapest first: the last one's by the law, the rest by what each of the others carries."""
+    before = sides[:-1]
+    cheap = Supply(sum(one.carries_rps for one in before), sum(one.backlog for one in before))
+    dear = share(bank, target=target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
+    rest = cheap.carries_rps or 1.0
+    return [*((1 - dear) * one.carries_rps / rest for one in before), dear]

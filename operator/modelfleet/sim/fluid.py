@@ -167,10 +167,7 @@ class Fluid:
             )
             for index, side in enumerate(self._sides)
         ]
-        cheap = bank.Supply(sum(s.carries_rps for s in sides[:-1]), sum(s.backlog for s in sides[:-1]))
-        share = bank.share(self._bank, target=law.target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
-        rest = cheap.carries_rps or 1.0
-        self._entry = [*((1 - share) * s.carries_rps / rest for s in sides[:-1]), share]
+        self._entry = bank.entries(self._bank, target=law.target, rate_rps=rate_rps, sides=sides)
 
     def _look(self, now_s: float) -> None:
         lost = self._random.random() < self.conditions.scrape_loss

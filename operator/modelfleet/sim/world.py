@@ -216,12 +216,7 @@ class World:
         rate_rps = max(self._rate_rps, came / _FAST_S)
         self._bank = self._bank.after(dear=dear, total=total, target=law.target, rate_rps=rate_rps)
         sides = [self._supply(index, law) for index in range(len(self._pools))]
-        cheap = bank.Supply(
-            sum(one.carries_rps for one in sides[:-1]), sum(one.backlog for one in sides[:-1])
-        )
-        share = bank.share(self._bank, target=law.target, rate_rps=rate_rps, cheap=cheap, dear=sides[-1])
-        rest = sum(one.carries_rps for one in sides[:-1]) or 1.0
-        self._enter([*((1 - share) * one.carries_rps / rest for one in sides[:-1]), share])
+        self._enter(bank.entries(self._bank, target=law.target, rate_rps=rate_rps, sides=sides))
 
     def _supply(self, index: int, law: Published) -> bank.Supply:
         pool = self._pools[index]
