@@ -17,7 +17,7 @@ class Job:
     """One attempt of a request at one replica.  Times in seconds, lengths in tokens."""
 
     __slots__ = (
-        "arrived_s", "done_at", "first_s", "left", "output", "owner", "prompt", "stopped", "to_prefill", "turn",
+        "arrived_s", "done_at", "first_s", "left", "output", "owner", "prompt", "to_prefill", "turn",
     )  # fmt: skip
 
     def __init__(self, *, prompt: int, cached: int, output: int, owner: object = None) -> None:
@@ -30,7 +30,6 @@ class Job:
         self.first_s = NEVER_S
         self.done_at = 0  # on the replica's step clock
         self.turn = 0  # counts admissions
-        self.stopped = False  # nobody waits for it any more
 
 
 class Replica:
@@ -107,18 +106,9 @@ class Replica:
         elif self._run and len(self.waiting) == 1 and self._running < self._engine.sequences_max:
             self._cut(now_s)
 
-    def cancel(self, job: Job) -> None:
-        """Its client left: the sequence ends with the step under way."""
-        if not job.stopped:
-            job.stopped = True
-            self.in_flight -= 1
-            if job in self.waiting:
-                self.waiting.remove(job)
-
     def jobs(self) -> list[Job]:
         """All that it has."""
-        running = [job for _, _, job in self._ends if not job.stopped]
-        return [*running, *self._prefilling, *self.waiting]
+        return [*(job for _, _, job in self._ends), *self._prefilling, *self.waiting]
 
     def step(self) -> None:
         """What began last ends at `due_s`; begin the next."""
@@ -148,8 +138,6 @@ class Replica:
         self.tokens_out += self._running
         for job in self._fresh:
             self._reserved -= job.prompt
-            if job.stopped:
-                continue
             self._running += 1
             self._context += job.prompt + 1
             self.tokens_out += 1
@@ -163,14 +151,12 @@ class Replica:
 
     def _finish(self, now_s: float) -> None:
         ends = self._ends
-        while ends and (ends[0][0] <= self._clock or ends[0][2].stopped):
+        while ends and ends[0][0] <= self._clock:
             job = heappop(ends)[2]
             self._running -= 1
-            left = max(0, job.done_at - self._clock)
-            self._context -= job.prompt + job.left - left
-            if not job.stopped:
-                self.in_flight -= 1
-                self._on_done(job, now_s + self._engine.first_token_s)
+            self._context -= job.prompt + job.left
+            self.in_flight -= 1
+            self._on_done(job, now_s + self._engine.first_token_s)
 
     def _begin(self, now_s: float) -> None:
         """Schedule the next step, or a run of them."""
