@@ -1,5 +1,6 @@
 """Requests survive what happens to tiers and routers."""
 
+from e2e.demo.traffic import Traffic
 from e2e.scenarios.world import World
 from modelfleet import names
 
@@ -7,6 +8,7 @@ from modelfleet import names
 LOAD = {"concurrency": 2, "streams": 75, "max_tokens": 72}
 PATIENT = {"drainTimeout": "90s"}  # a busy machine takes long for such a stream
 ROLLOUT_LIMIT_S = 180.0
+LONG_STREAM = 300  # tokens, so that it outlives a call to the API server
 
 
 def test_two_cascades_on_one_router(world: World) -> None:
@@ -73,17 +75,26 @@ def test_rolling_update_of_the_router(world: World) -> None:
 
 
 def test_stream_survives_the_drain_of_its_pod(world: World) -> None:
-    world.tier("small")
+    world.tier("small", rollout=PATIENT)
     world.cascade("chat", "small")
     world.wait_ready("cascade", "chat")
 
-    with world.load("chat", concurrency=1, streams=100, max_tokens=96) as traffic:
-        world.wait("a stream runs", lambda: traffic.report["open"].get("small", 0) == 1)
+    with world.load("chat", concurrency=1, streams=100, max_tokens=LONG_STREAM) as traffic:
+        # Nothing else can answer until the next pod is ready, so only what runs may run.
+        world.wait("a last stream runs", lambda: _last_stream_runs(traffic))
         pod = world.pods("small")[0]["metadata"]["name"]
         world.kubectl("delete", "pod", pod, "--wait=false")
-        # Nothing else can answer until the next pod is ready, so only what runs may run.
-        traffic.set(concurrency=0)
         world.wait("the stream has ended", lambda: traffic.count("underWay") == 0)
+
+
+def _last_stream_runs(traffic: Traffic) -> bool:
+    """Whether one stream is under way after which none is sent; begins another where it has ended."""
+    asked = traffic.report["settings"]["concurrency"]
+    if not asked and not traffic.count("underWay"):
+        traffic.set(concurrency=1)
+    elif asked and traffic.report["open"].get("small", 0) == 1:
+        traffic.set(concurrency=0)
+    return not asked and traffic.count("underWay") == 1
 
 
 def _uids(world: World, selector: str) -> set[str]:

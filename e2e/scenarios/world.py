@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,7 +29,7 @@ class World:
 
     kube: Kube
     namespace: str
-    traffic: list[Traffic] = field(default_factory=list)
+    _reached: bool = False  # its router, by a client
 
     def tier(self, name: str, **spec: Any) -> None:
         """Apply a ModelTier that serves SmolLM2 from the hub, with `spec` laid over it."""
@@ -108,7 +108,12 @@ class World:
         self.wait(f"{kind} {name} exists", lambda: self.exists(kind, name))
 
     def wait_ready(self, kind: str, name: str, *, limit_s: float = READY_LIMIT_S) -> None:
+        """Until it says so and, of a Cascade, until clients reach its router through the Service."""
         self.wait(f"{kind} {name} is Ready", lambda: current(self.get(kind, name), "Ready"), limit_s=limit_s)
+        # A Service's address refuses connections until kube-proxy has caught up with the first router.
+        if kind == "cascade" and not self._reached and self.exists("service", names.SHARED_ROUTER):
+            self.wait("the router is reached", lambda: self.ask("nobody").status != 0)
+            self._reached = True
 
     def wait_condition(
         self, kind: str, name: str, type_: str, status: str, reason: str, *, says: str = ""
@@ -164,16 +169,26 @@ class World:
         )
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum over all routers of all samples of this name that have these labels."""
-        return self._scraped(f"{names.LABEL_COMPONENT}=router", names.ROUTER_METRICS_PORT, name, labels)
+        """The sum over all routers of all samples of this name that have these labels.
+
+        A router that goes may still count, and its address stops answering at any moment: so it is waited for.
+        """
+        selector = f"{names.LABEL_COMPONENT}=router"
+        self.wait("no router goes", lambda: not self._going(selector))
+        return self._scraped(selector, names.ROUTER_METRICS_PORT, name, labels)
 
     def engine_metric(self, tier: str, name: str) -> float:
-        """The same over all engines of a tier."""
+        """The same over all engines of a tier, without those that go."""
         return self._scraped(f"{names.LABEL_TIER}={names.tier_child(tier)}", names.ENGINE_PORT, name, {})
+
+    def _going(self, selector: str) -> list[Manifest]:
+        return [pod for pod in self.objects("pods", selector) if "deletionTimestamp" in pod["metadata"]]
 
     def _scraped(self, selector: str, port: int, name: str, labels: dict[str, str]) -> float:
         total = 0.0
         for pod in self.objects("pods", selector):
+            if "deletionTimestamp" in pod["metadata"]:
+                continue
             path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
             families = text_string_to_metric_families(self.kubectl("get", "--raw", path))
             samples = [sample for family in families for sample in family.samples if sample.name == name]
