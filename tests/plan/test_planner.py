@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,3 +178,50 @@ def test_more_load_never_costs_less(past: tuple[float, ...], times: float):
         return sum(n.free * tier.price for n, tier in zip(found.tiers, look.tiers, strict=True))
 
     assert cost(times) >= cost(1.0)
+
+
+SLOTTED = replace(SMALL, engine=None, slots=4, answer_s=2.0, lengths=None, share=1.0, replicas=4, ready=4)
+
+
+def alone(tier: TierLook, **change: object) -> Look:
+    return replace(CALM, tiers=(tier,), arrived=60.0, counts=[20.0] * 120, **change)
+
+
+def test_without_a_profile_its_own_answers_say_what_a_replica_carries():
+    (found,) = decide(alone(SLOTTED), State(rates_rps=(4.0,) * 160)).tiers
+
+    assert (found.carries_rps, found.under_way, found.limit) == (1.4, 2.8, "Slots")
+    assert 4 / 1.4 < found.free < 3 * 4 / 1.4
+
+
+def test_a_tier_that_has_answered_nothing_holds_alone():
+    silent = replace(BIG, lengths=None)
+
+    small, big = decide(replace(CALM, tiers=(replace(SMALL, replicas=1, ready=1), silent))).tiers
+
+    assert (big.replicas, big.reason) == (4, "NoAnswers")
+    assert small.reason == "LoadAhead"
+
+
+def test_an_objective_below_an_idle_replica_is_infeasible():
+    impossible = replace(CALM, goals=Objectives(0.001, 0.05))
+
+    assert {tier.reason for tier in decide(impossible).tiers} <= {"Infeasible", "NoAnswers"}
+
+
+BLIND = {
+    "nothing is fresh: holds": (replace(CALM, complete=False), 4, "MetricsStale"),
+    "queues are fresh and short": (replace(CALM, complete=False, gauges=True), 4, "MetricsStale"),
+    "queues are fresh and long: one more": (
+        replace(CALM, complete=False, gauges=True, tiers=(replace(SMALL, waiting=50.0), BIG)),
+        5,
+        "EngineFull",
+    ),
+}
+
+
+@pytest.mark.parametrize(("look", "want", "reason"), BLIND.values(), ids=BLIND)
+def test_blind(look: Look, want: int, reason: str):
+    small = decide(look).tiers[0]
+
+    assert (small.replicas, small.reason) == (want, reason)

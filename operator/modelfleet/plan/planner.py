@@ -13,7 +13,7 @@ from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, level, ratio
 from modelfleet.plan.joint import Choice, Option
 from modelfleet.plan.rails import Course
-from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s, work_s
+from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, work_s
 
 _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
 _HOUR_S = 3600.0
@@ -41,7 +41,7 @@ class TierLook:
     """One tier that has replicas of ours.  Prices in any unit that all tiers share."""
 
     name: str
-    engine: Engine
+    engine: Engine | None  # None: no profile says how fast it is; its slots and answers do
     price: float
     lead_s: float  # from an order to the first request
     share: float  # planned part of the entries, 0 to 1
@@ -56,6 +56,9 @@ class TierLook:
     itl_s: float | None  # mean between tokens lately
     waiting: float  # requests that no replica works on
     kv: float  # used part of the fullest replica's memory
+    slots: int = 0  # requests that one replica works on at a time
+    answer_s: float | None = None  # mean that an answer takes lately; None: nothing was answered
+    down_s: float | None = None  # how long a smaller load must last; None: as the settings say
 
     @property
     def coming(self) -> int:
@@ -77,6 +80,7 @@ class Look:
     good: float  # of those, within the objectives
     goals: Objectives
     tiers: Sequence[TierLook]
+    gauges: bool = False  # queues and memory are fresh, whatever `complete` says of the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class TierPlan:
     free: int
     carries_rps: float  # one replica
     under_way: float  # requests that one replica has when it carries that
+    limit: str = ""  # what keeps one replica from carrying more
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,69 +123,67 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
     if not look.complete:
         return _hold(look, state, "MetricsStale", "No fresh and complete numbers, holding"), state
     state = _remembered(look, state, settings)
-    if any(tier.lengths is None for tier in look.tiers):
-        return _hold(look, state, "NoAnswers", "A tier has answered nothing lately, holding"), state
-    sized = [
-        _Sized.of(tier, look.goals, samples) for tier, samples in zip(look.tiers, state.samples, strict=True)
-    ]
+    sized = [_sized(tier, look.goals, known) for tier, known in zip(look.tiers, state.samples, strict=True)]
+    if not any(one.known for one in sized):
+        return _hold(look, state, "NoAnswers", "Nothing was answered lately, holding"), state
     deviations = settings.deviations if state.deviations is None else state.deviations
     choice, peak_rps = _choose(look, state, settings, sized, deviations)
-    now_rps, steady_rps = level(state.rates_rps, look_s=look.look_s), _steady_rps(look, state)
     tiers, courses = [], []
-    for at, (tier, one) in enumerate(zip(look.tiers, sized, strict=True)):
-        verdict, course = rails.settle(
-            rails.Wish(choice.replicas[at], choice.bound[at]),
-            rails.Facts(
-                now_s=look.now_s,
-                replicas=tier.replicas,
-                ready=tier.ready,
-                starting=tier.starting,
-                stuck=tier.stuck,
-                replicas_min=tier.replicas_min,
-                replicas_max=tier.replicas_max,
-                waiting=tier.waiting,
-                kv=tier.kv,
-                # The router takes from the last tier what it cannot carry for a while.
-                load=steady_rps * tier.share / max(1e-9, one.carries_rps) * settings.owed
-                if settings.pooled and at and tier is look.tiers[-1]
-                else max(tier.rate_rps, now_rps * tier.share) / max(1e-9, one.carries_rps),
-                down_s=settings.down_s,
-            ),
-            state.courses[at],
-        )
+    for at, one in enumerate(sized):
+        wish = rails.Wish(choice.replicas[at], choice.bound[at] if one.known else one.bound or "NoAnswers")
+        facts = _facts(look, state, settings, at, one)
+        verdict, course = rails.settle(wish, facts, state.courses[at])
         courses.append(course)
         tiers.append(
             TierPlan(
                 verdict.replicas,
                 verdict.reason,
                 verdict.message,
-                choice.bound[at],
-                choice.replicas[at],
-                one.carries_rps,
+                wish.bound,
+                wish.replicas,
+                one.rate_rps,
                 one.under_way,
+                one.bound,
             )
         )
     return Plan(tuple(tiers), peak_rps, deviations, choice.feasible), replace(state, courses=tuple(courses))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sized:
-    carries_rps: float
-    under_way: float
+def _sized(tier: TierLook, goals: Objectives, samples: Sequence[float]) -> Carried:
+    """What one of its replicas carries: by its profile, else by what the tier itself shows."""
+    if tier.engine is None:
+        return by_slots(tier.slots, tier.answer_s)
+    if tier.lengths is None:
+        return Carried()
+    return carried(tier.engine.times(bias.factor(samples)), tier.lengths, goals)
 
-    @classmethod
-    def of(cls, tier: TierLook, goals: Objectives, samples: Sequence[float]) -> "_Sized":
-        assert tier.lengths is not None
-        engine = tier.engine.times(bias.factor(samples))
-        rate_rps = capacity(engine, tier.lengths, goals).rate_rps
-        under_way = (
-            rate_rps * tier.lengths.output * step_s(engine, tier.lengths, rate_rps) if rate_rps else 0.0
-        )
-        return cls(rate_rps, under_way)
+
+def _facts(look: Look, state: State, settings: Settings, at: int, one: Carried) -> rails.Facts:
+    tier = look.tiers[at]
+    # The router takes from the last tier what it cannot carry for a while.
+    relieved = settings.pooled and at and at == len(look.tiers) - 1
+    load_rps = (
+        _steady_rps(look, state) * tier.share * settings.owed
+        if relieved
+        else max(tier.rate_rps, level(state.rates_rps, look_s=look.look_s) * tier.share)
+    )
+    return rails.Facts(
+        now_s=look.now_s,
+        replicas=tier.replicas,
+        ready=tier.ready,
+        starting=tier.starting,
+        stuck=tier.stuck if one.known else 0,  # what is only held must not grow by what never starts
+        replicas_min=tier.replicas_min,
+        replicas_max=tier.replicas_max,
+        waiting=tier.waiting,
+        kv=tier.kv,
+        load=load_rps / max(1e-9, one.rate_rps),
+        down_s=settings.down_s if tier.down_s is None else tier.down_s,
+    )
 
 
 def _choose(
-    look: Look, state: State, settings: Settings, sized: Sequence[_Sized], deviations: float
+    look: Look, state: State, settings: Settings, sized: Sequence[Carried], deviations: float
 ) -> tuple[Choice, float]:
     """The cheapest replicas for what each owes alone and for the peak that all carry together."""
     now_rps = level(state.rates_rps, look_s=look.look_s)
@@ -199,11 +202,10 @@ def _choose(
         owes_rps = steady_rps * tier.share * (settings.owed if tier is look.tiers[-1] else _CHEAP_OWES)
         if not settings.pooled:
             owes_rps = peaks[-1] * tier.share
-        options.append(
-            Option(
-                tier.name, one.carries_rps, tier.price, owes_rps, tier.replicas_min, tier.replicas_max, tier.replicas
-            )
-        )  # fmt: skip
+        least, most = tier.replicas_min, tier.replicas_max
+        if not one.known:  # it stays as it is, and carries nothing that one could count on
+            least, most, owes_rps = tier.replicas, tier.replicas, 0.0
+        options.append(Option(tier.name, one.rate_rps, tier.price, owes_rps, least, most, tier.replicas))
     # What fills the peak is the tier that is cheapest per request: its lead time is how far the peak has to be known.
     filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
     peak_rps = peaks[filler] * ours if settings.pooled else 0.0
@@ -213,7 +215,7 @@ def _choose(
 def _steady_rps(look: Look, state: State) -> float:
     """What came lately: the last tier owes its share over an hour, so no burst is its business."""
     recent = state.rates_rps[-max(1, round(_OWED_S / look.look_s)) :]
-    return sum(recent) / len(recent)
+    return sum(recent) / max(1, len(recent))
 
 
 def _remembered(look: Look, state: State, settings: Settings) -> State:
@@ -243,6 +245,7 @@ def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:
     # Pods that come or go make a mean over all of them mean nothing.
     if (
         tier.itl_s is None
+        or tier.engine is None
         or tier.lengths is None
         or tier.starting
         or tier.ready != tier.replicas
@@ -256,8 +259,13 @@ def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _hold(look: Look, state: State, reason: str, message: str) -> Plan:
-    deviations = state.deviations or 0.0
-    held = tuple(
-        TierPlan(tier.replicas, reason, message, reason, tier.replicas, 0.0, 0.0) for tier in look.tiers
-    )
-    return Plan(held, 0.0, deviations)
+    """Everything as it is, but for engines that are full where that much is known."""
+    held = []
+    for at, tier in enumerate(look.tiers):
+        fresh = look.gauges or look.complete
+        full = rails.full(_facts(look, state, Settings(), at, Carried())) if fresh else None
+        verdict = full or rails.Verdict(tier.replicas, reason, message)
+        held.append(
+            TierPlan(verdict.replicas, verdict.reason, verdict.message, reason, tier.replicas, 0.0, 0.0)
+        )
+    return Plan(tuple(held), 0.0, state.deviations or 0.0)

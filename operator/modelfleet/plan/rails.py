@@ -12,6 +12,10 @@ _FLIPS_MAX = 4  # an hour; more doubles the time that a smaller load must last
 _KV_FULL = 0.8
 _QUEUE_FULL = 5.0  # requests per ready replica
 _QUIET = 2.0  # requests per ready replica that wait for the step under way, and for nothing else
+_UNSIZED = {
+    "NoAnswers": "The tier has answered nothing lately, holding",
+    "Infeasible": "Not even an idle replica keeps spec.slo of the Cascade, holding",
+}
 _FITS = 0.9  # of what the replicas that stay would carry
 
 
@@ -69,9 +73,14 @@ def keep_bounds(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # 
 
 
 def grow_when_full(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
-    # Whatever the model believes: memory and queues do not lie.  One at a time, and pods that start are the answer.
-    full = facts.kv >= _KV_FULL or facts.waiting >= _QUEUE_FULL * max(1, facts.ready)
-    if full and not facts.starting and wish.replicas <= facts.replicas < facts.replicas_max:
+    return full(facts) if wish.replicas <= facts.replicas else None
+
+
+def full(facts: Facts) -> Verdict | None:
+    """One replica more, whatever the model believes: memory and queues do not lie."""
+    # One at a time, and pods that start are the answer.
+    is_full = facts.kv >= _KV_FULL or facts.waiting >= _QUEUE_FULL * max(1, facts.ready)
+    if is_full and not facts.starting and facts.replicas < facts.replicas_max:
         return Verdict(facts.replicas + 1, "EngineFull", "KV cache or queue of the replicas is full")
     return None
 
@@ -79,6 +88,8 @@ def grow_when_full(wish: Wish, facts: Facts, course: Course) -> Verdict | None: 
 def grow(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     if wish.replicas > facts.replicas:
         return Verdict(wish.replicas, "LoadAhead", "The load until a new replica is ready needs more")
+    if wish.bound in _UNSIZED:
+        return _held(facts, wish.bound, _UNSIZED[wish.bound])
     if wish.replicas == facts.replicas:
         reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum"}.get(wish.bound, "Fits")
         return Verdict(facts.replicas, reason, "The load fits the replicas")

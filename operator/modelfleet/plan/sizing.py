@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from modelfleet.plan.engine import Engine
 
+_SLOTS_USED = 0.7  # of its slots that a replica has filled on average, where only they are known
 _STEPS_TO_FIRST_TOKEN = 1.5  # half of the step that runs, the next, which is scheduled already, and its own
 
 
@@ -36,6 +37,23 @@ class Capacity:
 
     rate_rps: float
     bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What one replica carries, `under_way` requests it has then, and what bounds it.
+
+    Nothing, where that is not known, or where not even a single request would be within the objectives: `bound` is
+    empty or `Infeasible`, and no number of replicas follows from it.
+    """
+
+    rate_rps: float = 0.0
+    under_way: float = 0.0
+    bound: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.rate_rps > 0
 
 
 def work_s(engine: Engine, lengths: Lengths) -> float:
@@ -72,3 +90,22 @@ def capacity(engine: Engine, lengths: Lengths, goals: Objectives) -> Capacity:
     }
     bound = min(limits, key=lambda name: limits[name])
     return Capacity(max(0.0, limits[bound]), bound)
+
+
+def carried(engine: Engine, lengths: Lengths, goals: Objectives) -> Carried:
+    """`capacity`, with the requests under way at that rate."""
+    most = capacity(engine, lengths, goals)
+    if not most.rate_rps:
+        return Carried(bound="Infeasible")
+    answer_s = lengths.output * step_s(engine, lengths, most.rate_rps)
+    return Carried(most.rate_rps, most.rate_rps * answer_s, most.bound)
+
+
+def by_slots(slots: int, answer_s: float | None) -> Carried:
+    """The same of an engine that no profile describes: most of its slots, for as long as its answers take.
+
+    It knows no objectives: an answer that is too slow at 70 % of the slots is a matter of fewer slots, or a profile.
+    """
+    if not slots or not answer_s:
+        return Carried()
+    return Carried(_SLOTS_USED * slots / answer_s, _SLOTS_USED * slots, "Slots")

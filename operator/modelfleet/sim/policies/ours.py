@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modelfleet.plan import planner
+from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look, Settings, State, TierLook
-from modelfleet.plan.sizing import Lengths, Objectives, capacity
+from modelfleet.plan.sizing import Objectives, capacity
 from modelfleet.sim.policy import Orders, Policy, Published, Seen, TierSeen
 
 _LENGTHS_S = 600.0
 _UNEVEN_S = 600.0
 _STEPS_S = 60.0  # over which a step time is taken
-_STARTS_MIN = 3  # cold starts that tell more than the profile
-_LATE = 0.8  # quantile of cold starts that is planned with
 
 
 class Joint:
@@ -34,11 +33,12 @@ class Joint:
         target = seen.cascade.share_floor
         tiers = [tier for tier in seen.tiers if not tier.tier.external]
         shares = planned_shares(seen)
-        looks = [
-            look_at(tier, share, self.look_s)
+        facts = [
+            facts_of(tier, share)
             for tier, share in zip(seen.tiers, shares, strict=True)
             if not tier.tier.external
         ]
+        looks = tier_looks(facts, look_s=self.look_s)
         found, self._state = planner.plan(self._look(seen, looks, tiers), self._state, self._settings)
         if seen.lost:
             return Orders({})
@@ -102,7 +102,7 @@ class Lead:
             answers=window.answers,
             good=window.good,
             goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
-            tiers=(look_at(tier, 1.0, self.look_s),),
+            tiers=tier_looks([facts_of(tier, 1.0)], look_s=self.look_s),
         )
         name = tier.tier.name
         found, self._states[name] = planner.plan(look, self._states.get(name, State()), self._settings)
@@ -120,10 +120,10 @@ class Relieved:
         goals = Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s)
         carries, under_way = [], []
         for tier in seen.tiers:
-            look = look_at(tier, 1.0, self.look_s)
+            (look,) = tier_looks([facts_of(tier, 1.0)], look_s=self.look_s)
             if look.lengths is None or tier.tier.external:
                 return orders
-            carries.append(capacity(look.engine, look.lengths, goals).rate_rps)
+            carries.append(capacity(tier.tier.engine, look.lengths, goals).rate_rps)
             under_way.append(carries[-1] * look.lengths.output * goals.itl_s)
         return replace(orders, published=Published(seen.cascade.share_floor, carries, under_way))
 
@@ -134,27 +134,26 @@ def planned_shares(seen: Seen) -> Sequence[float]:
     return (*((1 - floor) / before for _ in range(before)), floor) if before else (1.0,)
 
 
-def look_at(tier: TierSeen, share: float, look_s: float) -> TierLook:
-    """One tier in the planner's words."""
+def facts_of(tier: TierSeen, share: float) -> TierFacts:
+    """One tier as the simulated fleet shows it."""
     lately, steps = tier.window(_LENGTHS_S), tier.window(_STEPS_S)
-    prompt, output = lately.prompt_tokens_mean, lately.output_tokens_mean
-    starts = sorted(tier.cold_starts_s)
-    lead_s = starts[int(_LATE * len(starts))] if len(starts) >= _STARTS_MIN else tier.tier.cold.median_s
-    return TierLook(
+    return TierFacts(
         name=tier.tier.name,
         engine=tier.tier.engine,
+        slots=tier.tier.engine.sequences_max,
         price=tier.tier.usd_per_replica_hour or tier.tier.gpus,
-        lead_s=round(lead_s / look_s) * look_s,
         share=share,
-        replicas=tier.wanted,
+        wanted=tier.wanted,
         ready=tier.ready,
-        starting=tier.starting,
-        stuck=0,
+        starting_s=(0.0,) * tier.starting,
         replicas_min=tier.tier.replicas_min,
         replicas_max=tier.tier.replicas_max,
+        cold_starts_s=tier.cold_starts_s,
+        cold_start_s=tier.tier.cold.median_s,
         rate_rps=steps.rate_rps,
-        lengths=None if prompt is None or output is None else Lengths(prompt, output),
+        prompt_tokens=lately.prompt_tokens_mean,
+        output_tokens=lately.output_tokens_mean,
         itl_s=steps.itl_mean_s,
         waiting=tier.engine_queue + tier.router_queue,
-        kv=max(tier.kv, default=0.0),
+        kv=tier.kv,
     )
