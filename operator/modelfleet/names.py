@@ -21,6 +21,8 @@ LABEL_SERVICE = "kubernetes.io/service-name"  # EndpointSlice -> Service
 MANAGER = "modelfleet"
 
 ANNOTATION_PAUSED = f"{GROUP}/paused"
+ANNOTATION_PIN_REPLICAS = f"{GROUP}/pin-replicas"  # of a ModelTier, such as "3"
+ANNOTATION_PIN_WEIGHTS = f"{GROUP}/pin-weights"  # of a Cascade, such as "small=100"
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
 
 # Field managers: one writer per field, so one name per loop.

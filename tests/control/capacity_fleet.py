@@ -174,6 +174,14 @@ class Fleet:
             {"apiVersion": names.API_VERSION, "kind": kind, "metadata": meta, "spec": spec, **more}
         )
 
+    def annotate(self, key: Key, name: str, value: str | None) -> None:
+        thing = copy.deepcopy(self.store.objects[key])
+        annotations = thing["metadata"].setdefault("annotations", {})
+        annotations.pop(name, None)
+        if value is not None:
+            annotations[name] = value
+        self.store.put(thing)
+
     def pod(
         self,
         name: str,

@@ -115,6 +115,38 @@ async def test_a_fault_at_one_object_leaves_the_others_their_decisions(fleet: Fl
     assert fleet.status(SMALL)["desiredReplicas"] == 3
 
 
+async def test_a_pin_decides_until_it_is_removed(fleet: Fleet):
+    await fleet.tick()
+    fleet.annotate(SMALL, names.ANNOTATION_PIN_REPLICAS, "4")
+    fleet.annotate(MEDIUM, names.ANNOTATION_PIN_REPLICAS, "2")
+    fleet.annotate(CHAT, names.ANNOTATION_PIN_WEIGHTS, "m=1")
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 4
+    assert fleet.status(SMALL)["lastScale"]["reason"] == "Pinned"
+    assert fleet.condition(SMALL) == fleet.condition(MEDIUM) == ("False", "Pinned")
+    assert fleet.weights() == {"s": 0, "m": 1000}
+    assert fleet.status(CHAT)["lastDecision"]["reason"] == "Pinned"
+
+    fleet.annotate(SMALL, names.ANNOTATION_PIN_REPLICAS, None)
+    fleet.annotate(CHAT, names.ANNOTATION_PIN_WEIGHTS, None)
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("True", "FollowsMetrics")
+    assert fleet.status(SMALL)["desiredReplicas"] == 4  # until the window of scaleDown has passed
+    assert fleet.weights() == {"s": 1000, "m": 0}
+
+
+async def test_a_pin_that_cannot_be_read_changes_nothing(fleet: Fleet):
+    await fleet.tick()
+    written = len(fleet.store.writes)
+    fleet.annotate(SMALL, names.ANNOTATION_PIN_REPLICAS, "many")
+    fleet.annotate(CHAT, names.ANNOTATION_PIN_WEIGHTS, "huge=1")
+    await fleet.tick()
+
+    assert len(fleet.store.writes) == written
+
+
 async def test_an_outage_of_metrics_holds_and_says_so(fleet: Fleet):
     fleet.in_flight(11.0)
     await fleet.tick()

@@ -42,6 +42,33 @@ WEIGHTS = {
         TIERS,
         (700, 200, 100),
     ),
+    "pinned: as pinned, whatever was decided": (
+        cascade(
+            tiers=STEPS,
+            annotations={"modelfleet.dev/pin-weights": "medium=3,frontier=1"},
+            status=decided(small=1000, medium=0, frontier=0),
+        ),
+        TIERS,
+        (0, 750, 250),
+    ),
+    "Fixed, and pinned: as pinned": (
+        cascade(
+            tiers=STEPS,
+            weights={"mode": "Fixed"},
+            annotations={"modelfleet.dev/pin-weights": "frontier=1"},
+        ),
+        TIERS,
+        (0, 0, 1000),
+    ),
+    "pinned to what is no tier: the decision": (
+        cascade(
+            tiers=STEPS,
+            annotations={"modelfleet.dev/pin-weights": "huge=1"},
+            status=decided(small=0, medium=900, frontier=100),
+        ),
+        TIERS,
+        (0, 900, 100),
+    ),
     "decided for other steps: the initial weights": (
         cascade(tiers=STEPS, status=decided(small=500, old=500)),
         TIERS,

@@ -66,9 +66,26 @@ def test_an_unknown_pool_names_the_known_ones():
 SCALING = {"minReplicas": 2, "maxReplicas": 6, "metrics": [{"name": "q", "type": "Queue", "target": 1}]}
 SCALED = tier(scaling=SCALING, replicas=3)
 FEW = tier(scaling=SCALING, replicas=1)
+PINNED = {"modelfleet.dev/pin-replicas": "9"}
 REPLICAS = {
     "no scaling: the spec's": (tier(replicas=4), None, 4),
     "no scaling: what runs does not count": (tier(replicas=4), deployment_object(replicas=9), 4),
+    "no scaling, pinned: as pinned": (tier(replicas=4, annotations=PINNED), None, 9),
+    "pinned: as pinned, beyond the bounds too": (
+        tier(scaling=SCALING, annotations=PINNED, status={"desiredReplicas": 4}),
+        deployment_object(replicas=2),
+        9,
+    ),
+    "pinned to what is no number: the decision": (
+        tier(
+            scaling=SCALING,
+            annotations={"modelfleet.dev/pin-replicas": "many"},
+            status={"desiredReplicas": 4},
+        ),
+        deployment_object(replicas=2),
+        4,
+    ),
+    "pinned and suspended: none": (tier(replicas=4, suspend=True, annotations=PINNED), None, 0),
     "suspended: none": (tier(replicas=4, suspend=True), deployment_object(replicas=4), 0),
     "first creation: the spec's": (SCALED, None, 3),
     "first creation below the minimum: the minimum": (FEW, None, 2),

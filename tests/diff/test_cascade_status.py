@@ -139,6 +139,16 @@ CASES: dict[str, tuple[Cascade, Observed, dict[str, str]]] = {
         replace(SERVING, api_keys="modelfleet-keys", api_keys_usable=0),
         {"Authenticated": "True/NoUsableKeys"},
     ),
+    "pinned": (
+        cascade(annotations={"modelfleet.dev/pin-weights": "small=100"}),
+        SERVING,
+        {"Pinned": "True/PinnedByAnnotation"},
+    ),
+    "pinned to a tier that it has not": (
+        cascade(annotations={"modelfleet.dev/pin-weights": "huge=100"}),
+        SERVING,
+        {"Pinned": "False/InvalidPin"},
+    ),
     "paused": (cascade(), replace(SERVING, paused=True), {"Paused": "True/PausedByAnnotation"}),
 }
 

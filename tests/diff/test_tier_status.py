@@ -93,6 +93,21 @@ CASES: dict[str, tuple[ModelTier, Observed, dict[str, str]]] = {
         replace(LOADING, paused=True),
         {"Ready": "False/ModelLoading", "Paused": "True/PausedByAnnotation"},
     ),
+    "pinned": (
+        tier(annotations={"modelfleet.dev/pin-replicas": "2"}),
+        HEALTHY,
+        {"Ready": "True/ReplicasReady", "Pinned": "True/PinnedByAnnotation"},
+    ),
+    "pinned to no number": (
+        tier(annotations={"modelfleet.dev/pin-replicas": "two"}),
+        HEALTHY,
+        {"Ready": "True/ReplicasReady", "Pinned": "False/InvalidPin"},
+    ),
+    "an external API is pinned": (
+        external_tier(annotations={"modelfleet.dev/pin-replicas": "2"}),
+        Observed(endpoint="https://api.example.com/v1"),
+        {"Ready": "True/External", "Pinned": "False/InvalidPin"},
+    ),
     "external": (
         external_tier(),
         Observed(endpoint="https://api.example.com/v1"),

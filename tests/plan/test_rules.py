@@ -58,6 +58,14 @@ def sleepy(replicas: int = 3, **changes: object) -> TierSnapshot:
 
 
 CASES = {
+    "pinned: that many, whatever the load and the bounds say": (loaded(99.0, pinned=8), (8, "Pinned")),
+    "pinned, and no metrics at all: that many": (
+        replace(blinded(Missing()), pinned=2, source="Unset"),
+        (2, "Pinned"),
+    ),
+    "pinned and quiet for long: does not sleep": (sleepy(pinned=2), (2, "Pinned")),
+    "asleep and pinned: wakes": (sleepy(0, pinned=2), (2, "Pinned")),
+    "pinned and paused: left alone": (loaded(12.0, pinned=1, paused="Paused"), (3, "Paused")),
     "quiet for long enough: sleeps, from any size": (sleepy(), (0, "Idle")),
     "quiet for long enough, no metrics at all: sleeps": (sleepy(source="Unset"), (0, "Idle")),
     "quiet for long enough, Prometheus is down: sleeps": (sleepy(source="Silent"), (0, "Idle")),

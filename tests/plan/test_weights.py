@@ -105,6 +105,21 @@ CASES = {
         (0, 1000, 0),
         "TierNotReady",
     ),
+    "pinned: as pinned, ready or not": (
+        replace(cascade(medium=DEAD), pinned={"small": 0, "medium": 1000, "frontier": 0}),
+        (0, 1000, 0),
+        "Pinned",
+    ),
+    "fixed and pinned: as pinned": (
+        replace(cascade(), mode="Fixed", pinned={"small": 0, "medium": 300, "frontier": 700}),
+        (0, 300, 700),
+        "Pinned",
+    ),
+    "paused and pinned: what they are": (
+        replace(cascade(), paused=True, pinned={"small": 0, "medium": 1000, "frontier": 0}),
+        (1000, 0, 0),
+        "Paused",
+    ),
     "paused: what they are": (replace(cascade(small=DEAD), paused=True), (1000, 0, 0), "Paused"),
     "the user changes initial: at once": (
         replace(cascade(small={"initial": 600}, medium={"initial": 400}), respecified=True),

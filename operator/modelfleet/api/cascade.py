@@ -170,6 +170,24 @@ class Limits(ApiModel):
     )
 
 
+class ServiceLevel(ApiModel):
+    """What clients are to see, at the least cost."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.ttftP95) || has(self.itlP95)",
+            "give at least one objective: ttftP95, such as 800ms, or itlP95, such as 50ms",
+        ),
+    )
+
+    ttft_p95: Duration | None = Field(
+        default=None, description="Time to the first token that 95 percent of streams are to keep, such as 800ms."
+    )
+    itl_p95: Duration | None = Field(
+        default=None, description="Time between two tokens that 95 percent of streams are to keep, such as 50ms."
+    )
+
+
 class DedicatedRouter(ApiModel):
     """A router for this Cascade alone."""
 
@@ -253,6 +271,11 @@ class CascadeSpec(ApiModel):
         "these headers are refused.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    slo: ServiceLevel | None = Field(
+        default=None,
+        description="What clients are to see. The operator plans for it: replicas of those tiers whose scaling has no metrics "
+        "of its own, and the entries between them. Default: nothing is planned.",
+    )
     router: RouterChoice = Field(default=RouterChoice(), description="Which router serves the Cascade.")
 
 
@@ -302,7 +325,7 @@ class CascadeStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, ShareOnTarget.",
+        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, Pinned, ShareOnTarget.",
         json_schema_extra=list_map("type"),
     )
 

@@ -305,7 +305,7 @@ class CapacityLoop:
     def _remember_cascade(self, name: Name, cascade: Cascade, verdict: WeightsVerdict, now_s: float) -> None:
         past = self._memory.cascades[name]
         past.out = verdict.out
-        past.weights_spec = weights_spec(cascade.spec)
+        past.weights_spec = weights_spec(cascade)
         if verdict.stepped:
             past.stepped_at_s = now_s
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelfleet.api.cascade import Cascade, CascadeSpec
+from modelfleet.api import pins
+from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest, ObjectMeta
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control.ports import Key, View
@@ -49,9 +50,11 @@ class Memory:
         self.cascades = {name: past for name, past in self.cascades.items() if name in cascades}
 
 
-def weights_spec(spec: CascadeSpec) -> tuple[object, ...]:
-    """The part of the spec that entry weights return to; a change of it starts them again."""
-    return (spec.weights.mode, *((tier.name, tier.weight) for tier in spec.tiers))
+def weights_spec(cascade: Cascade) -> tuple[object, ...]:
+    """What entry weights return to, and the pin that keeps them from it; a change of either starts them again."""
+    spec = cascade.spec
+    pin = pins.weights(cascade.metadata.annotations, tiers=[tier.name for tier in spec.tiers]).weights or {}
+    return (*pin.items(), spec.weights.mode, *((tier.name, tier.weight) for tier in spec.tiers))
 
 
 class Store:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelfleet import names
+from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, initial_weights, unpriced
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
@@ -192,6 +193,7 @@ def _tier(
         routed=readings.routed(name),
         source=seen.source,
         paused=paused,
+        pinned=pins.replicas(tier.metadata.annotations).replicas,
         wishes=past.wishes,
         changes=past.changes,
     )
@@ -288,8 +290,9 @@ def _cascade(
         stale_after_s=STALE_AFTER_S,
         out=past.out,
         step_due=seen.source == "Answers" and seen.now_s - past.stepped_at_s >= interval_s,
-        respecified=past.weights_spec != weights_spec(spec),
+        respecified=past.weights_spec != weights_spec(cascade),
         paused=_paused(cascade),
+        pinned=pins.weights(cascade.metadata.annotations, tiers=[step.name for step in spec.tiers]).weights,
     )
 
 
@@ -309,7 +312,7 @@ def _recalled(cascade: Cascade, last: Mapping[str, int] | None, initial: Mapping
     shown = next((c for c in cascade.status.conditions if c.type == "ShareOnTarget"), None)
     decided_for_this_spec = shown is not None and shown.observed_generation == cascade.metadata.generation
     out = frozenset(name for name, weight in (last or {}).items() if weight == 0 and initial[name] > 0)
-    return CascadeMemory(out=out, weights_spec=weights_spec(cascade.spec) if decided_for_this_spec else ())
+    return CascadeMemory(out=out, weights_spec=weights_spec(cascade) if decided_for_this_spec else ())
 
 
 def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[int, float]:

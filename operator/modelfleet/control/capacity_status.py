@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from modelfleet import names
+from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, LastDecision
 from modelfleet.api.meta import Condition, Manifest
 from modelfleet.api.model_tier import LastScale, ModelTier
@@ -77,9 +79,7 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
     if tier.spec.external is not None:
         return Judged("ScalingActive", "False", "NotScalable", "An external API has no replicas of ours")
     if verdict is None:
-        return Judged(
-            "ScalingActive", "False", "Disabled", "spec.scaling is unset; spec.replicas is the size"
-        )
+        return _unscaled(tier)
     if verdict.reason == "MetricsPartlyStale":
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     if verdict.active and verdict.replicas == 0:
@@ -89,6 +89,13 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
             "ScalingActive", "True", "FollowsMetrics", "The metrics of spec.scaling decide about replicas"
         )
     return Judged("ScalingActive", "False", verdict.reason, verdict.message)
+
+
+def _unscaled(tier: ModelTier) -> Judged:
+    if pins.replicas(tier.metadata.annotations).replicas is not None:
+        text = f"Annotation {names.ANNOTATION_PIN_REPLICAS} decides about replicas"
+        return Judged("ScalingActive", "False", "Pinned", text)
+    return Judged("ScalingActive", "False", "Disabled", "spec.scaling is unset; spec.replicas is the size")
 
 
 def cold(tier: ModelTier, verdict: Verdict, *, answers: bool) -> Judged:

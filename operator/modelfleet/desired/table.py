@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from modelfleet import names
 from modelfleet.api import cascade as api
-from modelfleet.api import serving
+from modelfleet.api import pins, serving
 from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille, unpriced
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.meta import Manifest, seconds
@@ -160,7 +160,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
 def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
     """Entry weights in permille over the usable steps, summing to 1000.
 
-    What the capacity loop decided, or the spec's own where it has not decided.  The share of a step that is gone
+    What a pin says, else what the capacity loop decided, else the spec's own.  The share of a step that is gone
     falls to the others in proportion, and to the cheapest where the others had none.
     """
     decided = {step.name: step.weight for step in cascade.status.tiers if step.weight is not None}
@@ -169,6 +169,8 @@ def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
         step.name for step in cascade.spec.tiers
     }
     full = decided if complete and not fixed else initial_weights(cascade.spec)
+    pin = pins.weights(cascade.metadata.annotations, tiers=[step.name for step in cascade.spec.tiers])
+    full = dict(pin.weights or full)
     kept = {name: full[name] for name in usable}
     return permille(kept) if any(kept.values()) else permille({**kept, usable[0]: 1})
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from modelfleet import names
+from modelfleet.api import pins
 from modelfleet.api.fleet_settings import FleetSettings, NodePool
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
@@ -46,6 +47,9 @@ def replicas(spec: ModelTier, observed: Manifest | None) -> int:
     """
     if spec.spec.suspend:
         return 0
+    pinned = pins.replicas(spec.metadata.annotations).replicas
+    if pinned is not None:
+        return pinned  # Break-glass does not wait for the capacity loop, which may be what is broken.
     scaling = spec.spec.scaling
     if scaling is None:
         return spec.spec.replicas

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelfleet import names
+from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, CascadeTier, unpriced
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.diff.conditions import Finding, conditions
+from modelfleet.diff.conditions import Finding, conditions, pinned
 from modelfleet.diff.pods import Cause
 
 TYPES = (
     "Accepted",
     "Authenticated",
     "Paused",
+    "Pinned",
     "Programmed",
     "Ready",
     "Reconciling",
@@ -90,7 +92,13 @@ def _findings(cascade: Cascade, seen: Observed, *, ready: list[bool]) -> list[Fi
     if seen.paused:
         text = f"Annotation {names.ANNOTATION_PAUSED} is set: router and route table are left as they are"
         findings.append(Finding("Paused", "True", "PausedByAnnotation", text))
-    return findings
+    return findings + _pinned(cascade)
+
+
+def _pinned(cascade: Cascade) -> list[Finding]:
+    pin = pins.weights(cascade.metadata.annotations, tiers=[step.name for step in cascade.spec.tiers])
+    found = pinned(names.ANNOTATION_PIN_WEIGHTS, holds=pin.weights is not None, problem=pin.problem)
+    return [found] if found else []
 
 
 def _accepted(cascade: Cascade, seen: Observed) -> Finding:

@@ -21,6 +21,16 @@ class Finding:
     message: str
 
 
+def pinned(annotation: str, *, holds: bool, problem: str | None) -> Finding | None:
+    """Of an annotation that takes something out of the operator's hands; None where nobody wrote it."""
+    if problem is not None:
+        return Finding("Pinned", "False", "InvalidPin", problem)
+    if holds:
+        text = f"Annotation {annotation} decides, until it is removed"
+        return Finding("Pinned", "True", "PinnedByAnnotation", text)
+    return None
+
+
 def conditions(
     findings: Sequence[Finding], before: Sequence[Condition], *, generation: int, now_s: float
 ) -> list[Manifest]:

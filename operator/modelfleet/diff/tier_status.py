@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelfleet import names
+from modelfleet.api import pins
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff import pods as pod_causes
-from modelfleet.diff.conditions import Finding, conditions
+from modelfleet.diff.conditions import Finding, conditions, pinned
 from modelfleet.diff.pods import Cause
 
-TYPES = ("Paused", "Ready", "Reconciling", "ResolvedRefs", "Stalled", "WorkloadAvailable")
+TYPES = ("Paused", "Pinned", "Ready", "Reconciling", "ResolvedRefs", "Stalled", "WorkloadAvailable")
 ROLLING_OUT = "RollingOut"
 
 
@@ -74,7 +75,18 @@ def _findings(tier: ModelTier, seen: Observed, *, ready: int) -> list[Finding]:
     if seen.paused:
         text = f"Annotation {names.ANNOTATION_PAUSED} is set: children are left as they are"
         findings.append(Finding("Paused", "True", "PausedByAnnotation", text))
-    return findings
+    return findings + _pinned(tier)
+
+
+def _pinned(tier: ModelTier) -> list[Finding]:
+    pin = pins.replicas(tier.metadata.annotations)
+    problem = pin.problem
+    if tier.spec.external is not None and pin.replicas is not None:
+        problem = (
+            f"An external API has no replicas of ours: remove annotation {names.ANNOTATION_PIN_REPLICAS}"
+        )
+    found = pinned(names.ANNOTATION_PIN_REPLICAS, holds=pin.replicas is not None, problem=problem)
+    return [found] if found else []
 
 
 def settled(deployment: Manifest) -> bool:

@@ -7,6 +7,7 @@ partial; only a change of the user's own bounds does.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from modelfleet import names
 from modelfleet.plan.scale import Proposal, limit, propose, stabilize
 from modelfleet.plan.snapshot import Idle, Target, TierSnapshot, usable
 
@@ -31,6 +32,14 @@ def hold_when_paused(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noq
     if snap.paused:
         return _hold(snap, "Paused", "The tier is paused by annotation")
     return None
+
+
+def hold_when_pinned(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # Break-glass: somebody knows better now, so neither load nor bounds have a say.
+    if snap.pinned is None:
+        return None
+    message = f"Annotation {names.ANNOTATION_PIN_REPLICAS} decides about replicas"
+    return Verdict(snap.pinned, "Pinned", message, snap.pinned, active=False)
 
 
 def sleep_until_wanted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
@@ -113,6 +122,7 @@ def follow_load(snap: TierSnapshot, now_s: float) -> Verdict | None:
 
 RULES: tuple[Rule, ...] = (
     hold_when_paused,  # first: nothing would be applied
+    hold_when_pinned,  # before the bounds and the sleep
     sleep_until_wanted,
     keep_bounds,
     sleep_when_quiet,  # before what needs metrics: routers say it themselves

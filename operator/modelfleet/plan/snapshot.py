@@ -116,6 +116,7 @@ class TierSnapshot:
     routed: bool = True  # some Cascade sends requests here
     source: Source = "Answers"
     paused: Pause = ""
+    pinned: int | None = None  # replicas, by the user's annotation
     wishes: tuple[Wish, ...] = ()
     changes: tuple[Change, ...] = ()
 
@@ -150,6 +151,7 @@ class CascadeSnapshot:
     step_due: bool = True  # weights.interval has passed since the last step because of load
     respecified: bool = False  # the user changed what weights return to
     paused: bool = False
+    pinned: Mapping[str, int] | None = None  # weights, by the user's annotation
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ ready, but gets no entries that are not its own while another tier answers.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from modelfleet import names
 from modelfleet.plan.scale import queue_per_replica
 from modelfleet.plan.share_out import bind, move, pass_on
 from modelfleet.plan.snapshot import CascadeSnapshot, Step, usable
@@ -35,6 +36,14 @@ Rule = Callable[[CascadeSnapshot], WeightsVerdict | None]
 def keep_when_paused(snap: CascadeSnapshot) -> WeightsVerdict | None:
     if snap.paused and snap.weights is not None:
         return WeightsVerdict(snap.weights, "Paused", "The Cascade is paused by annotation", snap.out)
+    return None
+
+
+def keep_when_pinned(snap: CascadeSnapshot) -> WeightsVerdict | None:
+    if snap.pinned is not None:
+        # Break-glass: ready or not, the router falls over to the next tier by itself.
+        message = f"Annotation {names.ANNOTATION_PIN_WEIGHTS} decides about weights"
+        return WeightsVerdict(snap.pinned, "Pinned", message)
     return None
 
 
@@ -135,6 +144,7 @@ def keep(snap: CascadeSnapshot) -> WeightsVerdict | None:
 
 RULES: tuple[Rule, ...] = (
     keep_when_paused,
+    keep_when_pinned,
     stay_fixed,
     start,
     keep_when_none_ready,
@@ -175,7 +185,7 @@ def has_room(step: Step, snap: CascadeSnapshot) -> bool:
     return in_flight is not None and in_flight <= _ROOM_BELOW * step.ready * step.slots
 
 
-_RESPECIFIED = ("SpecChanged", "The weights in the spec changed")
+_RESPECIFIED = ("SpecChanged", "The weights in the spec, or their pin, changed")
 
 
 def _eligible(snap: CascadeSnapshot) -> frozenset[str]:
