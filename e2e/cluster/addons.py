@@ -9,7 +9,7 @@ Manifest = dict[str, Any]
 NODE = "node-0"
 POOL_LABEL = "modelfleet.dev/node-pool"
 GPU = "nvidia.com/gpu"
-GPUS_ON_NODE = 4
+GPUS_ON_NODE = 16
 KWOK_NODES = ("kwok-0", "kwok-1")
 KWOK_TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 

@@ -72,6 +72,18 @@ RECIPES = (
     _ours("router", *compiled.INPUTS, "requirements/compile.txt", built_with="compile"),
     _ours("downloader"),
     Recipe("tools", "e2e/cluster/images/tools/Dockerfile", ("e2e/cluster/images/tools/requirements.txt",)),
+    Recipe(
+        "vllm-standin",
+        "e2e/cluster/images/vllm-standin/Dockerfile",
+        (
+            "e2e/__init__.py",
+            "e2e/cluster/images/vllm-standin/vllm",
+            "e2e/standin",
+            "operator/modelfleet/__init__.py",
+            *(f"operator/modelfleet/plan/{name}.py" for name in ("__init__", "engine", "profiles")),
+            *(f"operator/modelfleet/sim/{name}.py" for name in ("__init__", "replica")),
+        ),
+    ),
 )
 
 # Only for those who ask for it: it is of no use without vLLM's environment.

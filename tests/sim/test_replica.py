@@ -149,3 +149,41 @@ def test_every_job_is_answered_once_in_good_order(
     for job, at_s in run.done:
         assert job.arrived_s < job.first_s <= at_s
         assert at_s - job.first_s >= (job.output - 1) * ENGINE.step_s * 0.999
+
+
+def test_a_long_run_gives_its_tokens_one_by_one():
+    """Between two events of the simulator, as between two steps of an engine."""
+    run = Run(ENGINE)
+    job = Job(prompt=500, cached=0, output=100)
+    run.replica.add(job, 0.0)
+    run.replica.step()  # its prompt, and with it the first token
+    at_s, ends = run.replica.step_ends_s(0.0), []
+    while job.output - run.replica.given(job, at_s):
+        ends.append(at_s)
+        assert run.replica.given(job, at_s) == len(ends) + 1
+        at_s = run.replica.step_ends_s(at_s)
+
+    assert len(ends) == 98
+    assert at_s == pytest.approx(run.replica.due_s)
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs, st.data())
+def test_who_leaves_is_not_waited_for(arrivals: list[tuple[float, int, int]], data: st.DataObject):
+    """Whenever some of them leave, memory is free in the end and the others are answered whole."""
+    run = Run(replace(ENGINE, kv_tokens=3400, sequences_max=8))
+    leaving: list[Job] = []
+    for at_s, prompt, output in sorted(arrivals):
+        run.until(at_s)
+        job = Job(prompt=prompt, cached=0, output=output)
+        run.replica.add(job, at_s)
+        if data.draw(st.booleans()):
+            leaving.append(job)
+        there = [one for one in leaving if one in run.replica.jobs()]
+        if there and data.draw(st.booleans()):
+            run.replica.leave(there[0], at_s)
+            leaving.remove(there[0])
+    run.until(math.inf)
+
+    assert run.replica.in_flight == 0
+    assert run.replica.kv_share == 0

@@ -6,11 +6,12 @@ has a closed form; a request costs three or four events, however long its answer
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from modelfleet.plan.engine import Engine
 
 NEVER_S = float("inf")
+_ROUNDING = 1e-6  # of a step: who asks at its very end finds it done
 
 
 class Job:
@@ -110,6 +111,35 @@ class Replica:
         """All that it has."""
         return [*(job for _, _, job in self._ends), *self._prefilling, *self.waiting]
 
+    def given(self, job: Job, now_s: float) -> int:
+        """Tokens that an unfinished answer has so far; `step()` has been called for all that was due before."""
+        if job.done_at <= self._clock:  # it does not run
+            return job.output - job.left
+        return job.output - max(0, job.done_at - self._clock - self._steps_done(now_s))
+
+    def step_ends_s(self, now_s: float) -> float:
+        """When the single step under way ends, which may be one of a run."""
+        if not self._run:
+            return self.due_s
+        steps = self._steps_done(now_s) + 1
+        return self._started_s + self._engine.decode_steps_s(steps, self._running, self._context)
+
+    def leave(self, job: Job, now_s: float) -> None:
+        """Nobody waits for it any more: it goes at once from the queue, else with the step under way."""
+        if job in self.waiting:
+            self.waiting.remove(job)
+            self.in_flight -= 1
+            return
+        for at, (_, turn, running) in enumerate(self._ends):
+            if running is job:
+                steps = self._cut_to(self._steps_done(now_s) + 1) if self._run else 1
+                job.left -= max(0, job.done_at - self._clock - steps)
+                job.done_at = min(job.done_at, self._clock + steps)
+                self._ends[at] = (job.done_at, turn, job)
+                heapify(self._ends)
+                return
+        job.left = 1  # with its first token
+
     def step(self) -> None:
         """What began last ends at `due_s`; begin the next."""
         now_s = self.due_s
@@ -127,10 +157,21 @@ class Replica:
         """The run ends early: the newcomer joins after the step that follows the present one, which is scheduled."""
         engine = self._engine
         done = engine.decode_steps_in(now_s - self._started_s, self._running, self._context)
-        steps = int(done) + 2
+        self._cut_to(int(done) + 2)
+
+    def _cut_to(self, steps: int) -> int:
+        """The run has no more steps than these; gives how many it has."""
         if steps < self._run:
             self._run = steps
-            self.due_s = self._started_s + engine.decode_steps_s(steps, self._running, self._context)
+            self.due_s = self._started_s + self._engine.decode_steps_s(steps, self._running, self._context)
+        return self._run
+
+    def _steps_done(self, now_s: float) -> int:
+        """Of the run under way."""
+        if not self._run:
+            return 0
+        done = self._engine.decode_steps_in(max(0.0, now_s - self._started_s), self._running, self._context)
+        return min(self._run, int(done + _ROUNDING))
 
     def _end_mixed(self, now_s: float) -> None:
         self._clock += 1
@@ -234,5 +275,6 @@ class Replica:
         self.preemptions += 1
         job.prompt += given
         job.left -= given
+        job.done_at = 0
         job.to_prefill = job.prompt
         self.waiting.appendleft(job)
