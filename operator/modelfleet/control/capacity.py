@@ -6,39 +6,28 @@ at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import structlog
 
-from modelfleet import names
-from modelfleet.api.cascade import Cascade
-from modelfleet.api.meta import Manifest
-from modelfleet.api.model_tier import ModelTier
-from modelfleet.control import capacity_status
+from modelfleet.control.capacity_act import Hand
 from modelfleet.control.capacity_idle import Heard, Listener
-from modelfleet.control.capacity_memory import Memory, Store, weights_spec
+from modelfleet.control.capacity_memory import Memory, Store
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_observe import Observed, snapshot
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
-from modelfleet.errors import ClusterError, MetricsError
-from modelfleet.plan.facts import facts
-from modelfleet.plan.fleet import Plan, plan
+from modelfleet.errors import MetricsError
+from modelfleet.plan.fleet import plan
 from modelfleet.plan.load import NOTHING, FleetLoad
-from modelfleet.plan.rules import Verdict
-from modelfleet.plan.scale import remember_change, remember_wish
-from modelfleet.plan.snapshot import Change, FleetSnapshot, Name, Source, TierSnapshot, Wish
-from modelfleet.plan.weights import WeightsVerdict
+from modelfleet.plan.snapshot import Name, Source
 
 _LOG = structlog.get_logger("modelfleet.capacity")
-_WRITES_AT_ONCE = 8
 # A burst of readiness events is one pass, and passes over a large fleet leave most of the core to others.
 _GAP_S_MIN, _GAP_S_MAX = 0.1, 1.0
 _GAP_PER_PASS = 4.0
-_BLIND = frozenset({"MetricsStale", "MetricsPartlyStale"})
-
 
 Call = Literal["Accepted", "NotAsleep", "NotLeader"]
 
@@ -81,11 +70,12 @@ class CapacityLoop:
         self._load_taken_s = 0.0
         self._source: Source = "Silent"  # until the first look
         self._heard = Heard()
-        self._asleep: set[Name] = set()  # tiers that a call can wake
+        self._hand = Hand(
+            world.cluster, world.events, store=self._store, memory=self._memory, instruments=instruments
+        )
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
-        self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
 
     def kick(self) -> None:
         """Readiness or a spec changed: decide the weights again now.  Call from the event loop's thread."""
@@ -100,10 +90,10 @@ class CapacityLoop:
         outcome: Call = "Accepted"
         if not self._running:
             outcome = "NotLeader"
-        elif name not in self._asleep:
+        elif name not in self._memory.asleep:
             outcome = "NotAsleep"
-        elif name not in self._heard.woken:
-            self._heard = replace(self._heard, woken=self._heard.woken | {name})
+        elif name not in self._memory.woken:
+            self._memory.woken.add(name)
             self._called.set()
         if outcome == "Accepted":
             self.kick()
@@ -181,7 +171,7 @@ class CapacityLoop:
         listener = Listener(self._world.view, self._store.cascades())
         asked = listener.addresses(self._store.tiers())
         reported = await self._world.routers.quiet(asked) if asked else {}
-        self._heard = Heard(reported, at_s=self._world.clock.now_s(), woken=self._heard.woken)
+        self._heard = Heard(reported, at_s=self._world.clock.now_s())
 
     def _percentiles(self) -> set[int]:
         scaled = (tier.spec.scaling for tier in self._store.tiers().values())
@@ -196,9 +186,8 @@ class CapacityLoop:
             load=self._load,
             load_taken_s=self._load_taken_s,
             source=self._source,
-            heard=self._heard,
+            heard=replace(self._heard, woken=frozenset(self._memory.woken)),
         )
-        self._asleep &= set(seen.tiers)
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
             tiers=seen.tiers.keys(),
@@ -207,132 +196,12 @@ class CapacityLoop:
         known = frozenset(self._memory.tiers)
         fleet = snapshot(seen, self._world.view, self._memory)
         decided = plan(fleet)
-        # Weights first: a request that starts at a dead tier hurts now, a replica takes a while anyway.
-        await self._each(
-            self._weigh(name, cascade, fleet, decided, seen) for name, cascade in seen.cascades.items()
-        )
-        await self._each(
-            self._scale(name, tier, fleet, decided)
-            for name, tier in seen.tiers.items()
-            if scale or name not in known or name in seen.heard.woken
-        )
+        due = [name for name in seen.tiers if scale or name not in known or name in seen.heard.woken]
+        await self._hand.carry_out(fleet, decided, seen, tiers=due)
         for name, load in seen.load.tiers.items():
             if name in seen.tiers and load.age_s is not None:
                 age_s = load.age_s + seen.now_s - seen.load_taken_s
                 self._instruments.metrics_age.labels(*name).set(age_s)
-
-    async def _each(self, acts: Iterable[Awaitable[None]]) -> None:
-        for err in await asyncio.gather(*acts, return_exceptions=True):
-            if isinstance(err, Exception):  # a bug met at one object must not cost the others their decisions
-                _LOG.error("decision not carried out", exc_info=err)
-
-    async def _scale(self, name: Name, tier: ModelTier, fleet: FleetSnapshot, decided: Plan) -> None:
-        """Write one tier's verdict.  What was not stored has not happened: the next tick decides again."""
-        verdict, snap = decided.tiers.get(name), fleet.tiers.get(name)
-        before = snap.replicas if snap else 0
-        told = facts(snap) if snap else ""
-        blind = verdict is not None and verdict.reason in _BLIND
-        wanted = capacity_status.tier_status(
-            tier,
-            verdict,
-            before=before,
-            facts=told,
-            now_s=fleet.now_s,
-            first_blind_tick=blind and self._memory.tiers[name].blind_ticks == 0,
-            answers=snap is not None and snap.sleep is not None and snap.sleep.answers,
-        )
-        if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
-            return
-        self._remember_tier(name, snap, verdict, fleet.now_s)
-        self._remember_sleep(name, snap, verdict)
-        self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
-        self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
-        by = verdict.replicas - before
-        direction = "up" if by > 0 else "down" if by < 0 else "none"
-        self._instruments.scale_decisions.labels(*name, direction, verdict.reason).inc()
-        if by:
-            _LOG.info(
-                "scaled", tier="/".join(name), before=before, after=verdict.replicas, reason=verdict.reason
-            )
-            message = f"{before} -> {verdict.replicas}: {verdict.reason}: {verdict.message} ({told})"
-            await self._tell(
-                Key("ModelTier", *name), reason="ScaledUp" if by > 0 else "ScaledDown", message=message
-            )
-
-    def _remember_tier(self, name: Name, snap: TierSnapshot, verdict: Verdict, now_s: float) -> None:
-        past, memory_s = self._memory.tiers[name], snap.behavior.memory_s
-        past.wishes = remember_wish(past.wishes, Wish(now_s, verdict.wish), memory_s=memory_s)
-        change = Change(now_s, verdict.replicas - snap.replicas)
-        past.changes = remember_change(past.changes, change, memory_s=memory_s)
-        past.blind_ticks = past.blind_ticks + 1 if verdict.reason in _BLIND else 0
-
-    def _remember_sleep(self, name: Name, snap: TierSnapshot, verdict: Verdict) -> None:
-        if (
-            snap.sleep is not None and snap.sleep.wanted
-        ):  # else a call that came since is still to be answered
-            self._heard = replace(self._heard, woken=self._heard.woken - {name})
-        if snap.sleep is not None and verdict.replicas == 0 and snap.routed:
-            self._asleep.add(name)
-        else:
-            self._asleep.discard(name)
-
-    async def _weigh(
-        self, name: Name, cascade: Cascade, fleet: FleetSnapshot, decided: Plan, seen: Observed
-    ) -> None:
-        """Write one Cascade's verdict."""
-        verdict, before = decided.cascades[name], fleet.cascades[name].weights
-        asked = seen.source == "Answers"
-        wanted = capacity_status.cascade_status(
-            cascade,
-            verdict,
-            before=before,
-            started=seen.load.started.get(name, {}) if asked else None,
-            answered=seen.load.answered.get(name, {}) if asked else None,
-            now_s=fleet.now_s,
-        )
-        if not await self._write(Key("Cascade", *name), cascade, wanted):
-            return
-        self._remember_cascade(name, cascade, verdict, fleet.now_s)
-        for step, weight in verdict.weights.items():
-            self._instruments.weight_permille.labels(*name, step).set(weight)
-        if before is None or dict(before) != dict(verdict.weights):
-            moves = capacity_status.moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
-            self._instruments.weight_changes.labels(*name, verdict.reason).inc()
-            _LOG.info("weights changed", cascade="/".join(name), reason=verdict.reason, moves=moves)
-            message = f"{moves}: {verdict.reason}: {verdict.message}"
-            await self._tell(Key("Cascade", *name), reason="WeightsChanged", message=message)
-
-    def _remember_cascade(self, name: Name, cascade: Cascade, verdict: WeightsVerdict, now_s: float) -> None:
-        past = self._memory.cascades[name]
-        past.out = verdict.out
-        past.weights_spec = weights_spec(cascade)
-        if verdict.stepped:
-            past.stepped_at_s = now_s
-
-    async def _write(self, key: Key, thing: ModelTier | Cascade, wanted: Manifest) -> bool:
-        """Store the status where it differs.  False: it could not be stored."""
-        if not capacity_status.changed(wanted, thing):
-            return True
-        try:
-            async with self._writing:
-                stored = await self._world.cluster.apply_status(
-                    key, wanted, manager=names.FIELD_MANAGER_CAPACITY
-                )
-        except ClusterError as err:
-            _LOG.warning("status not written", object="/".join(key), error=str(err))
-            return False
-        self._store.wrote(key, stored)
-        return True
-
-    async def _tell(self, key: Key, *, reason: str, message: str) -> None:
-        """Post an Event; losing one is no reason to decide otherwise."""
-        regarding = self._store.manifest(key)
-        if regarding is None:
-            return
-        try:
-            await self._world.events.record(regarding, reason=reason, message=message)
-        except ClusterError as err:
-            _LOG.warning("event not posted", object="/".join(key), error=str(err))
 
 
 def _log_invalid(key: Key, err: ValueError) -> None:

@@ -43,11 +43,15 @@ class Memory:
 
     tiers: dict[Name, TierMemory] = field(default_factory=dict)
     cascades: dict[Name, CascadeMemory] = field(default_factory=dict)
+    asleep: set[Name] = field(default_factory=set)  # tiers that a call can wake
+    woken: set[Name] = field(default_factory=set)  # tiers that were called for, and not decided since
 
     def forget_all_but(self, tiers: set[Name], cascades: set[Name]) -> None:
         """Drop what no longer exists."""
         self.tiers = {name: past for name, past in self.tiers.items() if name in tiers}
         self.cascades = {name: past for name, past in self.cascades.items() if name in cascades}
+        self.asleep &= tiers
+        self.woken &= tiers
 
 
 def weights_spec(cascade: Cascade) -> tuple[object, ...]:
