@@ -76,7 +76,6 @@ RECIPES = (
         "vllm-standin",
         "e2e/cluster/images/vllm-standin/Dockerfile",
         (
-            "e2e/__init__.py",
             "e2e/cluster/images/vllm-standin/vllm",
             "e2e/standin",
             "operator/modelfleet/__init__.py",
