@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from e2e.demo.kube import Kube, NotSeen
@@ -29,8 +30,12 @@ class Traffic:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def set(self, **settings: float) -> None:
-        """Change concurrency, streams (percent), max_tokens or pause_s."""
+    def replay(self, arrivals: Sequence[tuple[float, int, int]], **settings: float) -> None:
+        """Streams at these times, in seconds from now: (when, words of the question, tokens of the answer)."""
+        self.set(**settings, arrivals=arrivals)
+
+    def set(self, **settings: Any) -> None:
+        """Change concurrency, streams (percent), max_tokens, pause_s, ttft_s or itl_s."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.flush()

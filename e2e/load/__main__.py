@@ -1,17 +1,21 @@
-"""`python -m e2e.load`: closed-loop load, steered over standard input and reported on standard output.
+"""`python -m e2e.load`: load that is steered over standard input and reported on standard output.
 
-Each line on standard input is a JSON object of settings to change: `{"concurrency": 6, "streams": 50}`.  Each line
-on standard output is a report, five a second.  After `{"stop": true}`, or at the end of standard input, no new
+Each line on standard input is a JSON object of settings to change: `{"concurrency": 6, "streams": 50}` is a closed
+loop.  `{"arrivals": [[0.5, 200, 60], ...]}` is an open one: a stream of 200 words that may be answered with 60
+tokens, half a second after the line was read, whatever became of those before.  Each line on standard output is a
+report, five a second.  After `{"stop": true}`, or at the end of standard input, no new
 request is sent; those under way finish, and a last report with `"final": true` is written.
 """
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -38,6 +42,8 @@ class Settings:
     streams: int = 50  # percent of requests that are streamed
     max_tokens: int = 16
     pause_s: float = 0.0  # between two requests of one worker
+    ttft_s: float = 1.0  # what a good answer keeps to
+    itl_s: float = 0.05
 
 
 @dataclass
@@ -55,9 +61,9 @@ class Load:
         numbers = itertools.count()
         dice = random.Random(seed)  # noqa: S311  # a fair mix, not a secret
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._obey())
             reporter = group.create_task(self._report())
             async with asyncio.TaskGroup() as workers:
+                group.create_task(self._obey(workers))
                 for index in range(WORKERS_MAX):
                     workers.create_task(self._work(index, numbers, dice))
             reporter.cancel()
@@ -72,17 +78,32 @@ class Load:
                         lambda: self.stopping.is_set() or index < self.settings.concurrency
                     )
                 continue
-            await self._one(next(numbers), stream=dice.random() * 100 < self.settings.streams)
+            number = next(numbers)
+            stream = dice.random() * 100 < self.settings.streams
+            question = PROMPTS[number % len(PROMPTS)]
+            await self._one(number, question, stream=stream, max_tokens=self.settings.max_tokens)
             if self.settings.pause_s:
                 await asyncio.sleep(self.settings.pause_s)
 
-    async def _one(self, number: int, *, stream: bool) -> None:
+    async def _replay(self, arrivals: Sequence[tuple[float, int, int]], senders: asyncio.TaskGroup) -> None:
+        began_s = time.monotonic()
+        for number, (at_s, prompt, tokens) in enumerate(arrivals):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), began_s + at_s - time.monotonic())
+            if self.stopping.is_set():
+                return
+            self.tally.late_s = max(self.tally.late_s, time.monotonic() - began_s - at_s)
+            question = f"{number} " + "word " * (prompt - 1)
+            senders.create_task(self._one(-1 - number, question, stream=True, max_tokens=tokens))
+
+    async def _one(self, number: int, question: str, *, stream: bool, max_tokens: int) -> None:
         outcome = Outcome(stream=stream, started_at_s=time.time())
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": PROMPTS[number % len(PROMPTS)]}],
-            "max_tokens": self.settings.max_tokens,
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": max_tokens,
             "stream": stream,
+            **({"stream_options": {"include_usage": True}} if stream else {}),
         }
         self.tally.sent += 1
         self.under_way[number] = outcome
@@ -90,14 +111,16 @@ class Load:
         await self.sender.send(body, outcome)
         outcome.duration_s = time.monotonic() - start
         del self.under_way[number]
-        self.tally.add(outcome)
+        self.tally.add(outcome, good=outcome.within(ttft_s=self.settings.ttft_s, itl_s=self.settings.itl_s))
 
-    async def _obey(self) -> None:
+    async def _obey(self, senders: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             told: dict[str, Any] = json.loads(line)
             if told.pop("stop", False):
                 break
+            if arrivals := told.pop("arrivals", None):
+                senders.create_task(self._replay(arrivals, senders))
             for name, value in told.items():
                 if not hasattr(self.settings, name):
                     raise SystemExit(f"no setting is called {name}")

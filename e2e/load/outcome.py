@@ -1,11 +1,13 @@
 """What became of one request, judged as a client would judge it."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 STREAM_END = b"data: [DONE]"
 FINISHED = ("stop", "length")
+_TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
 
 
 @dataclass(slots=True)
@@ -19,8 +21,27 @@ class Outcome:
     attempts: int = 0  # x-modelfleet-attempts of the answer
     ttft_s: float | None = None  # seconds to the first byte of the answer
     duration_s: float = 0.0
+    tokens: int = 0  # of the answer, where it says so
     failure: str = ""
     text: str = field(default="", repr=False)
+
+    @property
+    def itl_s(self) -> float | None:
+        """Mean seconds between two tokens of a stream; None where it is not known."""
+        if not self.stream or self.ttft_s is None or self.tokens < 2:
+            return None
+        return (self.duration_s - self.ttft_s) / (self.tokens - 1)
+
+    def within(self, *, ttft_s: float, itl_s: float) -> bool:
+        """Whole, and in good time as far as that can be told."""
+        in_time = self.ttft_s is not None and self.ttft_s <= ttft_s and (self.itl_s or 0.0) <= itl_s
+        return not self.failure and in_time
+
+
+def tokens_of(body: bytes) -> int:
+    """How many tokens an answer says it has, a stream in its last event; 0 where it does not say."""
+    found = _TOKENS.findall(body)
+    return int(found[-1]) if found else 0
 
 
 def judge_plain(body: bytes) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from e2e.load.outcome import Outcome, judge_plain, judge_stream
+from e2e.load.outcome import Outcome, judge_plain, judge_stream, tokens_of
 
 REQUEST_LIMIT_S = 120.0
 TIER_HEADER = "x-modelfleet-tier"
@@ -50,6 +50,7 @@ class HttpSender:
             return
         judge = judge_stream if outcome.stream else judge_plain
         outcome.failure, outcome.text = judge(bytes(received))
+        outcome.tokens = tokens_of(bytes(received))
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -24,10 +24,15 @@ class Tally:
     tiers: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    good: int = 0  # whole, and within the objectives
+    late_s: float = 0.0  # the most that an arrival of an open loop was sent too late
     ttft_s: list[float] = field(default_factory=list)
+    itl_s: list[float] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, *, good: bool = False) -> None:
+        """A request has ended."""
         self.finished += 1
+        self.good += good
         self.streams += outcome.stream
         self.retried += outcome.attempts > 1
         if outcome.failure:
@@ -38,6 +43,8 @@ class Tally:
         self.tiers[outcome.tier] += 1
         if outcome.ttft_s is not None:
             self.ttft_s.append(outcome.ttft_s)
+        if (itl_s := outcome.itl_s) is not None:
+            self.itl_s.append(itl_s)
         key = f"{outcome.tier} {'stream' if outcome.stream else 'plain'}"
         if len(self.samples) < SAMPLES_SHOWN:
             self.samples.setdefault(key, _told(outcome))
@@ -57,7 +64,12 @@ class Tally:
             "underWay": len(waiting),
             "streamsUnderWay": sum(outcome.stream for outcome in waiting),
             "open": dict(Counter(outcome.tier for outcome in waiting if outcome.tier)),
-            "ttftMedianS": _median(self.ttft_s),
+            "good": self.good,
+            "attainment": self.good / self.finished if self.finished else None,
+            "lateS": self.late_s,
+            "ttftMedianS": _quantile(self.ttft_s, 0.5),
+            "ttftP95S": _quantile(self.ttft_s, 0.95),
+            "itlP95S": _quantile(self.itl_s, 0.95),
         }
 
 
@@ -73,5 +85,5 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _median(values: list[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
+def _quantile(values: list[float], share: float) -> float | None:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None

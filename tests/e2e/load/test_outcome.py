@@ -1,10 +1,11 @@
 """A judge that lets a broken answer pass would make "0 failed" mean nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from e2e.load.outcome import Outcome, judge_plain, judge_stream
+from e2e.load.outcome import Outcome, judge_plain, judge_stream, tokens_of
 from e2e.load.tally import Tally
 
 
@@ -77,3 +78,29 @@ def test_tally_counts_every_request_once() -> None:
     assert counts == {"sent": 4, "finished": 3, "failed": 1, "retried": 1, "streams": 1, "underWay": 1}
     assert (report["tiers"], report["open"]) == ({"small": 1, "medium": 1}, {"small": 1})
     assert [failure["failure"] for failure in report["failures"]] == ["status 503"]
+
+
+IN_TIME = Outcome(stream=True, ttft_s=0.2, duration_s=0.4, tokens=11)
+
+OBJECTIVES = {
+    "both kept": (IN_TIME, True),
+    "first token too late": (replace(IN_TIME, ttft_s=0.6, duration_s=0.8), False),
+    "tokens too far apart": (replace(IN_TIME, duration_s=0.9), False),
+    "it does not say how many tokens: the first one counts": (replace(IN_TIME, tokens=0), True),
+    "one token has no gap": (replace(IN_TIME, tokens=1), True),
+    "failed in good time": (replace(IN_TIME, failure="status 503"), False),
+    "no byte came": (replace(IN_TIME, ttft_s=None), False),
+}
+
+
+@pytest.mark.parametrize(("outcome", "good"), OBJECTIVES.values(), ids=OBJECTIVES)
+def test_objectives(outcome: Outcome, *, good: bool) -> None:
+    assert outcome.within(ttft_s=0.5, itl_s=0.05) == good
+
+
+def test_tokens_are_those_of_the_last_event() -> None:
+    assert (
+        tokens_of(b'data: {"usage": {"completion_tokens":3}}\n\ndata: {"usage":{"completion_tokens": 7}}')
+        == 7
+    )
+    assert tokens_of(WHOLE + DONE) == 0
