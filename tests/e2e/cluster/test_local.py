@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,14 +91,18 @@ def test_a_killed_supervisor_takes_all_along_and_its_folder_can_be_used_again(tm
     finally:
         local.stop(tmp_path)
 
-    assert processes_of(tmp_path) == []
+    wait_until(
+        lambda: processes_of(tmp_path) == []
+    )  # the supervisor lets go of its folder as its last act but one
     assert leftovers(again.supervisor) == []
     assert {path.name for path in tmp_path.iterdir()} == {"lock", "logs", "up.log"}
 
 
 def test_ctrl_c_ends_it(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "e2e.cluster", "up", f"--state={tmp_path}"]
-    process = subprocess.Popen(argv, cwd=paths.REPO)
+    # Where the tests run in the background of a script, Ctrl-C is ignored, and children inherit that.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(argv, cwd=paths.REPO, preexec_fn=hears)  # noqa: PLW1509  nothing else forks here
     wait_until(lambda: local.running(tmp_path) is not None)
 
     process.send_signal(signal.SIGINT)
