@@ -41,6 +41,7 @@ CROSS_CUTTING = {
     "router/test_overload": "what relay, pool, health and budget are together",
     "router/test_one_answer": "no answer has bytes of two engines, whatever these do",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
+    "router/test_tenants": "what pool, fair and keys are together: one tenant beside the others",
     "router/test_slow": "clients that send or read too slowly, or too much at once",
 }
 # Where programs start: nobody imports these.

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from modelfleet.route import waiting
 
-CALM: dict[str, Any] = {"ahead": 3, "waiting_max": 16, "room": 4, "hold_s": 2.0, "left_s": 60.0}
+CALM: dict[str, Any] = {"ahead": 3, "full": False, "room": 4, "hold_s": 2.0, "left_s": 60.0}
 
 ROWS = {
     "there is time: waits": ({}, None),
-    "the line is full: refused": ({"ahead": 16}, "QueueFull"),
+    "the line is full: refused": ({"full": True}, "QueueFull"),
     "waits 2 s, answers in 2 s, has 4: waits": ({"left_s": 4.0}, None),
     "has less: refused": ({"left_s": 3.9}, "TooLate"),
     "could wait but not be answered any more: refused": ({"left_s": 2.5}, "TooLate"),
     "nobody knows how long it takes: waits": ({"hold_s": 0.0, "left_s": 0.5}, None),
     "nobody to wait for: refused": ({"room": 0}, "NoReplica"),
-    "no line at all: refused": ({"ahead": 0, "waiting_max": 0}, "QueueFull"),
+    "no line at all: refused": ({"ahead": 0, "full": True}, "QueueFull"),
 }
 
 

@@ -24,6 +24,9 @@ class Ask:
     fields: dict[str, Any] = field(default_factory=dict)
     place: Replica | None = None
     told: list[str] = field(default_factory=list)
+    tenant: str = ""
+    size: int = 400
+    charged: float = 0.0
 
     def admitted(self, replica: Replica) -> None:
         self.place = replica

@@ -30,18 +30,18 @@ def wait_s(ahead: int, *, room: int, hold_s: float) -> float:
 
 
 def barrier(
-    *, ahead: int, waiting_max: int, room: int, hold_s: float, left_s: float, rate_s: float = 0.0
+    *, ahead: int, full: bool, room: int, hold_s: float, left_s: float, rate_s: float = 0.0
 ) -> str | None:
     """Why a request must not wait, one word; None: it may.
 
-    `room`: places of all replicas that it could get, `left_s`: time until its deadline, for the answer too,
+    `full`: nobody in line gives way to it, `room`: places of all replicas that it could get, `left_s`: time until its deadline, for the answer too,
     `rate_s`: time until the tier's rate lets it in.
     """
     if room <= 0:
         return "NoReplica"
-    if rate_s and (ahead >= waiting_max or rate_s + hold_s > left_s):
+    if rate_s and (full or rate_s + hold_s > left_s):
         return RATE_LIMIT
-    if ahead >= waiting_max:
+    if full:
         return "QueueFull"
     return "TooLate" if wait_s(ahead, room=room, hold_s=hold_s) + hold_s > left_s else None
 

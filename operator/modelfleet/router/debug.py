@@ -64,6 +64,7 @@ def _pool(name: str, pool: Pool, now_s: float) -> dict[str, Any]:
         "external": pool.external,
         "waiting": pool.stats.waiting,
         "waitingMax": pool.waiting_max,
+        "tenantsWaiting": pool.stats.tenants,
         "cold": pool.cold is not None,
         "held": pool.stats.held,
         "meanHoldSeconds": round(pool.hold_s, 3),

@@ -254,7 +254,7 @@ class JudgedExchange(Exchange):
         """Not good enough: stop this tier, ask the next one from the beginning."""
         step, upstream, dearer = self._step, self._upstream, self._dearer(self._step)
         spent = self._spent(trial)
-        step.stats.spend((spent.prompt or 0, spent.completion))
+        self._spend((spent.prompt or 0, spent.completion))
         if self._passage.purse is not None and spent.prompt:
             self._passage.purse.told(step.route.price, (spent.prompt, spent.completion))
         step.stats.escalated[verdict.reason] += 1

@@ -129,6 +129,8 @@ class PoolStats:
     labels: tuple[str, str]  # values of _POOL_LABELS
     retried: int = 0
     waiting: int = 0  # now
+    tenants: int = 0  # whose requests wait now
+    displaced: int = 0
     held: int = 0  # of them, for the first replica
     holds: int = 0  # requests that have had to wait for it
     out: int = 0  # now
@@ -305,17 +307,25 @@ def _pools(pools: list[PoolStats]) -> Iterator[Metric]:
     )
     out = _gauge("replicas_out", "Replicas that are out, or probed one request at a time", _POOL_LABELS)
     waiting = _gauge("requests_waiting", "Requests that wait for a place at a replica", _POOL_LABELS)
+    tenants = _gauge("tenants_waiting", "Tenants (API keys) whose requests wait for a place", _POOL_LABELS)
+    displaced = _counter(
+        "requests_displaced",
+        "Requests that left a full line for one of a tenant with fewer in it",
+        _POOL_LABELS,
+    )
     held = _gauge("requests_held", "Requests that wait for the first replica of a cold tier", _POOL_LABELS)
     holds = _counter("holds", "Requests that had to wait for the first replica of a cold tier", _POOL_LABELS)
     for stats in pools:
         retried.add_metric(stats.labels, stats.retried)
         out.add_metric(stats.labels, stats.out)
         waiting.add_metric(stats.labels, stats.waiting)
+        tenants.add_metric(stats.labels, stats.tenants)
+        displaced.add_metric(stats.labels, stats.displaced)
         held.add_metric(stats.labels, stats.held)
         holds.add_metric(stats.labels, stats.holds)
         for reason, count in stats.ejected.items():
             ejected.add_metric((*stats.labels, reason), count)
-    yield from (retried, ejected, out, waiting, held, holds)
+    yield from (retried, ejected, out, waiting, tenants, displaced, held, holds)
 
 
 def _histograms(tiers: list[TierStats]) -> Iterator[Metric]:

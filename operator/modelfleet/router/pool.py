@@ -1,9 +1,10 @@
 """The replicas of one ModelTier as this router sees them, shared by all Cascades that name the tier.
 
 Every attempt takes a place at a replica here and gives it back with how it ended.  When no place is free, requests
-wait in order of arrival.  Whoever waits always waits for something: a free place never stays free while a waiting
-request could have it, and when no replica is left that may have requests, nobody is left waiting.  Unless the tier
-sleeps: then its first replica is on its way, and some may wait for that.
+wait in line: in order of arrival, and between tenants in turn (route/fair.py).  Whoever waits always waits for
+something: a free place never stays free while a waiting request could have it, and when no replica is left that may
+have requests, nobody is left waiting.  Unless the tier sleeps: then its first replica is on its way, and some may wait
+for that.
 """
 
 import logging
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from modelfleet.api.route_table import ColdRule
-from modelfleet.route import affinity, choose, health, waiting
+from modelfleet.route import affinity, choose, context, health, waiting
 from modelfleet.route.budget import RetryBudget
+from modelfleet.route.fair import FairLine, cost, guess
 from modelfleet.route.rate import Rate
 from modelfleet.router.metrics import PoolStats, TierStats
 from modelfleet.router.upstream import Replica
@@ -31,7 +33,10 @@ class Waiter(Protocol):
     """A request that waits for a place.  Exactly one of these is called, unless it leaves before."""
 
     size: int  # of its body, in bytes
+    charged: float  # tokens, for the place that it got from the line; 0.0 where it found one free
 
+    @property
+    def tenant(self) -> str: ...  # whose request it is: an API key's name, or empty
     def admitted(self, replica: Replica) -> None: ...
     def turned_away(self, why: str) -> None: ...
 
@@ -44,6 +49,7 @@ class _Wish:
     key: int | None  # of its beginning
     deadline_s: float
     until_s: float  # how long it may wait for the first replica
+    tokens: float  # that it will take, as far as one can guess
 
 
 def _nobody(_waits: Callable[[], bool]) -> None:
@@ -76,7 +82,7 @@ class Pool:
         self._concurrency: int | None = None  # places at one replica
         self._per_replica = 0  # waiting requests
         self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
-        self._line: dict[Waiter, _Wish] = {}  # oldest first
+        self._line: FairLine[Waiter, _Wish] = FairLine()
         self.rate: Rate | None = None  # how often an API may be asked
         self._told: tuple[TierStats, ...] = ()
         self.cold: ColdRule | None = None
@@ -99,7 +105,7 @@ class Pool:
 
     def held(self) -> bool:
         """Whether somebody waits for the first replica."""
-        return self.sleeps and bool(self._line)
+        return self.sleeps and len(self._line) > 0
 
     # What an exchange does.
 
@@ -132,34 +138,53 @@ class Pool:
             self._give(replica, tried, now_s)
             return replica
         if self.cold is not None and not self.replicas:
-            return self._hold(waiter, self.cold, key, now_s=now_s, deadline_s=deadline_s)
+            wish = _Wish((), key, deadline_s, now_s + self.cold.hold_s, _tokens(waiter, fields))
+            return self._hold(waiter, wish, now_s)
+        loser = self._loser(waiter, self.waiting_max)
         why = waiting.barrier(
-            ahead=len(self._line),
-            waiting_max=self.waiting_max,
+            ahead=self._line.ahead(waiter.tenant),
+            full=loser is None and len(self._line) >= self.waiting_max,
             room=self._room(tried),
             hold_s=self.hold_s,
             left_s=deadline_s - now_s,
             rate_s=self._rate_s(now_s),
         )
         if why is None:
-            self._line[waiter] = _Wish(tried, key, deadline_s, until_s=deadline_s)
-            self.stats.waiting = len(self._line)
+            wish = _Wish(tried, key, deadline_s, deadline_s, _tokens(waiter, fields))
+            self._join(waiter, wish, loser, "QueueFull")
         return why
 
-    def _hold(
-        self, waiter: Waiter, cold: ColdRule, key: int | None, *, now_s: float, deadline_s: float
-    ) -> str | None:
+    def _hold(self, waiter: Waiter, wish: _Wish, now_s: float) -> str | None:
         """Have the tier woken, and the request wait for its first replica."""
         if self._called_s is None:
             self._called_s = now_s
         self._wake(self.held)
-        held_bytes = waiter.size + sum(one.size for one in self._line)
-        if len(self._line) >= self._held_max or (self._line and held_bytes > HELD_BYTES_MAX):
+        loser = self._loser(waiter, self._held_max)
+        held_bytes = waiter.size + sum([one.size for one in self._line if one is not loser])
+        if loser is None and len(self._line) >= self._held_max:
             return waiting.HOLD_FULL
-        self._line[waiter] = _Wish((), key, deadline_s, until_s=now_s + cold.hold_s)
-        self.stats.waiting = self.stats.held = len(self._line)
+        if len(self._line) and held_bytes > HELD_BYTES_MAX:
+            return waiting.HOLD_FULL
+        self._join(waiter, wish, loser, waiting.HOLD_FULL)
         self.stats.holds += 1
         return None
+
+    def _loser(self, waiter: Waiter, most: int) -> Waiter | None:
+        """Who leaves a line of `most` so that this one can wait."""
+        return self._line.gives_way(waiter.tenant) if len(self._line) >= most else None
+
+    def _join(self, waiter: Waiter, wish: _Wish, loser: Waiter | None, why: str) -> None:
+        if loser is not None:
+            self.quit(loser)
+            self.stats.displaced += 1
+            loser.turned_away(why)
+        self._line.join(waiter, wish, tenant=waiter.tenant, tokens=wish.tokens)
+        self._count()
+
+    def told(self, waiter: Waiter, used: tuple[int, int]) -> None:
+        """The engine has told the input and output tokens of a request that got its place from the line."""
+        self._line.correct(waiter.tenant, cost(used) - waiter.charged)
+        waiter.charged = 0.0
 
     def takes(self, now_s: float, *, at_once: bool) -> bool:
         """Whether a request that comes now gets a place, or a place in line."""
@@ -170,9 +195,13 @@ class Pool:
 
     def quit(self, waiter: Waiter) -> None:
         """The waiter does not wait any more."""
-        self._line.pop(waiter, None)
-        self.stats.waiting = len(self._line)
-        self.stats.held = len(self._line) if self.sleeps else 0
+        self._line.quit(waiter)
+        self._count()
+
+    def _count(self) -> None:
+        stats = self.stats
+        stats.waiting, stats.tenants = len(self._line), self._line.tenants()
+        stats.held = stats.waiting if self.sleeps else 0
 
     def leave(self, replica: Replica, outcome: str, *, since_s: float, now_s: float) -> None:
         """An attempt that began at `since_s` ended: its place goes to the next in line, its outcome on the record."""
@@ -187,7 +216,7 @@ class Pool:
             why = replica.health.failed(now_s)
             if why is not None:
                 self._take_out(replica, why, now_s)
-        if self._line:
+        if len(self._line):
             self._admit(now_s)
 
     def pause(self, replica: Replica, asked_s: float, *, now_s: float) -> None:
@@ -226,7 +255,7 @@ class Pool:
         self._held_max = held_max
         if self.replicas and self._called_s is not None:
             self._start_s, self._called_s = now_s - self._called_s, None
-        self.stats.held = len(self._line) if self.sleeps else 0
+        self._count()
         self._concurrency = concurrency
         self._per_replica = per_replica
         self._prefix_characters = prefix_characters
@@ -249,7 +278,7 @@ class Pool:
             if replica.health.state != before:
                 self._tell(replica, before)
         self.stats.out = len(self._out())
-        if self._line:
+        if len(self._line):
             self._admit(now_s)
             self._dismiss(now_s)
 
@@ -304,9 +333,9 @@ class Pool:
 
     def _in_turn(self, now_s: float) -> bool:
         """Whether the rate lets in one who comes now: nobody may be before it."""
-        if self._line:
+        if len(self._line):
             self._admit(now_s)
-        return not self._line and not self._rate_s(now_s)
+        return not len(self._line) and not self._rate_s(now_s)
 
     def _rate_s(self, now_s: float, *, first: bool = False) -> float:
         """When the rate lets in one who comes now, or the first in line: 0.0 now."""
@@ -321,19 +350,21 @@ class Pool:
         return rate.wait_s(now_s, ahead=ahead, under_way=sum(one.in_flight for one in self.replicas))
 
     def _admit(self, now_s: float) -> None:
-        """Free places to those in line, in their order."""
+        """Free places to those in line, in turn."""
         while not self._rate_s(now_s, first=True) and (found := self._next()) is not None:
             waiter, wish, replica = found
-            self.quit(waiter)
             if now_s + self.hold_s > wish.deadline_s:
+                self.quit(waiter)
                 waiter.turned_away("TooLate")  # an answer that comes too late would keep others from theirs
                 continue
+            waiter.charged = self._line.serve(waiter)
+            self._count()
             self._give(replica, wish.tried, now_s)
             waiter.admitted(replica)
 
     def _dismiss(self, now_s: float) -> None:
         """Room has shrunk, or time has passed: those who would wait for nothing leave the line."""
-        for waiter, wish in [*self._line.items()]:
+        for waiter, wish in self._line.seats():
             if self.sleeps and not wish.tried:
                 why = waiting.HOLD_TIMEOUT if now_s >= wish.until_s else None
             else:
@@ -343,10 +374,14 @@ class Pool:
                 waiter.turned_away(why)
 
     def _next(self) -> tuple[Waiter, _Wish, Replica] | None:
-        for waiter, wish in self._line.items():
+        for waiter, wish in self._line.in_turn():
             replica = self._choose(wish.tried, wish.key, 0)
             if replica is not None:
                 return waiter, wish, replica
             if not wish.tried:
                 return None  # no place is free at all
         return None
+
+
+def _tokens(waiter: Waiter, fields: Mapping[str, Any]) -> float:
+    return guess(waiter.size, context.answer_tokens(fields))

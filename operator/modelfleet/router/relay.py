@@ -9,7 +9,7 @@ an attempt and not the request.  A stream is committed with its first event: fro
 break (an error event, no [DONE], connection cut), never as an end, and never mended with bytes of another engine.
 """
 
-from modelfleet.route import account, answer, patience, refusal, waiting
+from modelfleet.route import account, answer, patience, refusal
 from modelfleet.route.call import EMBEDDINGS, Call
 from modelfleet.route.journey import Journey
 from modelfleet.route.refusal import Refusal
@@ -32,7 +32,7 @@ class Exchange:
         "_arrived_s", "_attempt_s", "_bodies", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "size",
+        "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "charged", "size",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
@@ -57,6 +57,11 @@ class Exchange:
         self._upstream: Upstream | None = None
         self._bodies.take(self)
 
+    @property
+    def tenant(self) -> str:
+        key = self._request.key
+        return "" if key is None else key.name
+
     def begin(self) -> None:
         self._entry = self._order[0].stats
         self._entry.started += 1
@@ -68,15 +73,15 @@ class Exchange:
     def _attempt(self) -> None:
         """Ask the next replica, wait for a place at one, or say that there is none left."""
         self._arrived_s = now_s = self._loop.time()
-        tries, fields = self._tries, self._call.fields
+        tries, fields, self.charged = self._tries, self._call.fields, 0.0
         while (step := tries.step()) is not None:
             found = step.pool.enter(
                 self, tries.tried, fields=fields, turn=tries.turn, now_s=now_s, deadline_s=self._deadline_s
             )
             if isinstance(found, str):
-                self._pass_over(step, found)
+                self._passed_over(step, found)
                 continue
-            if found is None and self._passage.share is not None and self._spilled(step, ""):
+            if found is None and self._passage.share is not None and self._passed_over(step, ""):
                 step.pool.quit(self)
                 continue
             self._step = step
@@ -87,8 +92,8 @@ class Exchange:
             else:
                 self._ask(found)
             return
-        all_asked = self._journey.attempts == len(self._order)
-        self._give_up(refusal.verdict(self._journey.outcomes, all_asked=all_asked))
+        journey = self._journey
+        self._give_up(refusal.verdict(journey.outcomes, all_asked=journey.attempts == len(self._order)))
 
     def admitted(self, replica: Replica) -> None:
         self._waits = False
@@ -98,26 +103,13 @@ class Exchange:
         """It is no use to wait any longer at this tier."""
         self._waits = False
         self._step.stats.in_flight -= 1
-        self._pass_over(self._step, why)
+        self._passed_over(self._step, why)
         self._attempt()
 
-    def _pass_over(self, step: Step, why: str) -> None:
-        """The tier does not take the request."""
-        step.stats.turned_away[why] += 1
-        if why in waiting.TOLD:
-            self._journey.outcomes.add(why)
-        if self._passage.share is not None:
-            if not self._spilled(step, why):
-                self._tries.stop()
-        elif why in waiting.STAYS and not self._journey.attempts:
-            self._tries.stop()
-        else:
-            self._tries.move_on()
-
-    def _spilled(self, step: Step, why: str) -> bool:
-        """Whether it moves on to another tier.  `why`: this one does not take it; empty: it would have to wait."""
+    def _passed_over(self, step: Step, why: str) -> bool:
+        """Whether it goes on without this step.  `why`: the step does not take it; empty: it would have to wait."""
         now_s = self._loop.time()
-        return spill.moved(self._tries, self._passage, self._journey, step=step, why=why, now_s=now_s)
+        return spill.passed_over(self._tries, self._passage, self._journey, step=step, why=why, now_s=now_s)
 
     def _ask(self, replica: Replica) -> None:
         """Send the request to the replica whose place it has."""
@@ -265,7 +257,7 @@ class Exchange:
     def _answered(self, used: tuple[int, int]) -> None:
         """The client has its answer; `used`: its input and output tokens."""
         stats = self._step.stats
-        stats.spend(used)
+        self._spend(used)
         stats.answered += 1
         stats.duration.observe(self._loop.time() - self._start_s)
         self._leave("Answered")
@@ -329,8 +321,14 @@ class Exchange:
         if not self._committed or self._scan is None:
             return 0, 0
         used = self._scan.usage or (0, self._scan.events)
-        self._step.stats.spend(used)
+        self._spend(used)
         return used
+
+    def _spend(self, used: tuple[int, int]) -> None:
+        """The attempt took these input and output tokens, as far as its engine told them."""
+        self._step.stats.spend(used)
+        if self.charged and used[0]:
+            self._step.pool.told(self, used)
 
     def _give_up(self, refused: Refusal) -> None:
         self._entry.errors[refused.reason] += 1
@@ -373,8 +371,7 @@ class Exchange:
         step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 
     def _arm(self, now_s: float, due_s: float = float("inf")) -> None:
-        """Look at the limits then, not at every byte."""
-        # No later than one silence from now: what is due may come nearer when a stream begins.
+        """Look at the limits then, not at every byte; after one silence, as they come nearer when a stream begins."""
         due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + patience.SILENCE_S_MAX)
         self._client.ring_at(due_s)
 
@@ -393,8 +390,9 @@ class Exchange:
                 self._attempt()
 
     def _attempt_due_s(self) -> float:
-        # A client that reads slowly holds the engine back, which is not the engine's silence.
         if self._waits or (self._committed and self._slow):
-            return self._deadline_s
+            return (
+                self._deadline_s
+            )  # a client that reads slowly holds the engine back: that is not its silence
         timeout_s = self._step.route.timeout_s
         return patience.due_s(self._attempt_s, self._last_byte_s, timeout_s, began=self._committed)

@@ -1,10 +1,33 @@
 """Whether a request leaves a tier that cannot take it, and for which one."""
 
-from modelfleet.route import answer, context, overflow
+from modelfleet.route import answer, context, overflow, waiting
 from modelfleet.route.choose import Tries
 from modelfleet.route.journey import Journey
 from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.upstream import Replica
+
+
+def passed_over(
+    tries: Tries[Step, Replica], passage: Passage, journey: Journey, *, step: Step, why: str, now_s: float
+) -> bool:
+    """Whether the request goes on without this step, to the next one or to none.
+
+    `why`: the step does not take it, in the pool's word; empty: it does, after a wait.
+    """
+    spills = passage.share is not None and moved(tries, passage, journey, step=step, why=why, now_s=now_s)
+    if not why:
+        return spills
+    step.stats.turned_away[why] += 1
+    if why in waiting.TOLD:
+        journey.outcomes.add(why)
+    if passage.share is not None:
+        if not spills:
+            tries.stop()
+    elif why in waiting.STAYS and not journey.attempts:
+        tries.stop()
+    else:
+        tries.move_on()
+    return True
 
 
 def moved(

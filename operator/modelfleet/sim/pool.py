@@ -74,7 +74,7 @@ class Pool:
         room = self.tier.room * len(self.ready)
         why = waiting.barrier(
             ahead=len(self.line),
-            waiting_max=max(16, 2 * room),
+            full=len(self.line) >= max(16, 2 * room),
             room=room,
             hold_s=self._hold_s,
             left_s=deadline_s - now_s,
