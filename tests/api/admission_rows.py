@@ -69,6 +69,8 @@ ACCEPTED_TIERS = {
         changed(EXTERNAL, "external.requestsPerMinute", 600), "external.tokensPerMinute", 400000
     ),
     "a scaled tier": SCALED,
+    "a tier that is planned with its Cascade": changed(SCALED, "scaling.metrics", None),
+    "a planned tier with a profile": changed(SCALED, "scaling", {"maxReplicas": 4, "profile": "1.5b-h100"}),
     "a tier that sleeps": SLEEPY,
     "a tier that sleeps, all of it": changed(
         SLEEPY, "scaling.idle", {"after": "1h", "holdTimeout": "10m", "maxHeld": 0}
@@ -295,7 +297,6 @@ REJECTED_TIERS = {
         changed(SLEEPY, "scaling.idle.maxHeld", -1),
         "should be greater than or equal to 0",
     ),
-    "scaling without a metric": (changed(SCALED, "scaling.metrics", []), "should have at least 1 items"),
     "an unknown metric type": (
         metric(type="CPU", target=1),
         'supported values: "TTFT", "Concurrency", "Queue"',

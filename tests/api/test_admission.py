@@ -33,6 +33,15 @@ from tests.api.admission_rows import (
     VLLM_SPELLINGS,
     changed,
 )
+from tests.api.existing_rows import (
+    ACCEPTED_EXISTING,
+    EXISTING,
+    REJECTED_EXISTING,
+    ROUTED_ONLY,
+    SCALED_EXISTING,
+    TARGET,
+)
+from tests.api.scaling_rows import ACCEPTED_SCALING, REJECTED_SCALING
 
 pytestmark = pytest.mark.controlplane
 
@@ -87,7 +96,11 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
             yield Api(http)
 
 
-@pytest.mark.parametrize("spec", ACCEPTED_TIERS.values(), ids=ACCEPTED_TIERS)
+TAKEN = ACCEPTED_TIERS | ACCEPTED_EXISTING | ACCEPTED_SCALING
+REFUSED = REJECTED_TIERS | REJECTED_EXISTING | REJECTED_SCALING
+
+
+@pytest.mark.parametrize("spec", TAKEN.values(), ids=TAKEN)
 def test_accepts_tiers(api: Api, spec: Mapping[str, Any]) -> None:
     answer = api.create("ModelTier", spec)
 
@@ -103,7 +116,7 @@ def test_accepts_cascades(api: Api, spec: Mapping[str, Any]) -> None:
     assert Cascade.model_validate(answer.json()).spec
 
 
-@pytest.mark.parametrize(("spec", "message"), REJECTED_TIERS.values(), ids=REJECTED_TIERS)
+@pytest.mark.parametrize(("spec", "message"), REFUSED.values(), ids=REFUSED)
 def test_refuses_tiers(api: Api, spec: Mapping[str, Any], message: str) -> None:
     answer = api.create("ModelTier", spec)
 
@@ -196,6 +209,41 @@ class TestReplicas:
         )
 
         assert answer.status_code == httpx.codes.OK, answer.text
+
+
+OTHER = {"existing": {"scaleTargetRef": TARGET | {"name": "other"}}}
+UNTIL_NOW: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], bool]] = {
+    "another target while it is scaled": (SCALED_EXISTING, OTHER, False),
+    "another target while nothing is scaled": (EXISTING, OTHER, True),
+    "a target where there was none": (ROUTED_ONLY, EXISTING, True),
+    "another Service while it is scaled": (
+        SCALED_EXISTING,
+        {"existing": {"serviceRef": {"name": "other"}}},
+        True,
+    ),
+    "pods of ours become somebody's": (SCALED, {**SCALED_EXISTING, "llamaCpp": None}, False),
+    "scaling goes, and the target with it": (
+        SCALED_EXISTING,
+        {"scaling": None, "existing": {"scaleTargetRef": None}},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "patch", "allowed"), UNTIL_NOW.values(), ids=UNTIL_NOW)
+def test_a_decision_is_about_one_workload(
+    api: Api, before: Mapping[str, Any], patch: Mapping[str, Any], *, allowed: bool
+) -> None:
+    created = api.create("ModelTier", before, name="adopted", dry_run=False)
+    assert created.status_code == httpx.codes.CREATED, created.text
+
+    model = {"model": {"uri": None, "servedName": "m"}} if "llamaCpp" in patch else {}
+    answer = api.merge("ModelTier", "adopted", {"spec": {**patch, **model}})
+    api.http.delete(f"{api.url('ModelTier')}/adopted")
+
+    assert answer.is_success == allowed, answer.text
+    if not allowed:
+        assert "what is scaled cannot change while scaling is set" in answer.json()["message"]
 
 
 def test_server_fills_in_the_defaults_of_a_tier(api: Api) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
@@ -14,6 +15,7 @@ from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.errors import ClusterError, MetricsError
+from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name, Quiet
 
@@ -22,6 +24,8 @@ SMALL, MEDIUM, CHAT = (
     Key("ModelTier", "ns", "medium"),
     Key("Cascade", "ns", "chat"),
 )
+
+FIRST_TOKENS = Buckets((0.5, math.inf), (60.0, 60.0))
 
 
 @dataclass
@@ -78,11 +82,11 @@ class Prometheus:
 
     answer: FleetLoad | None = NOTHING
     configured: bool = True
-    asked: set[int] = field(default_factory=set)
+    since_s: float = 0.0
     hangs: asyncio.Event | None = None  # answers when it is set
 
-    async def load(self, percentiles: Collection[int]) -> FleetLoad:
-        self.asked = set(percentiles)
+    async def load(self, *, since_s: float) -> FleetLoad:
+        self.since_s = since_s
         if self.hangs is not None:
             await self.hangs.wait()
         if self.answer is None:
@@ -174,6 +178,17 @@ class Fleet:
             {"apiVersion": names.API_VERSION, "kind": kind, "metadata": meta, "spec": spec, **more}
         )
 
+    def respec(self, key: Key, **scaling: object) -> None:
+        """Change fields of a tier's spec.scaling."""
+        thing = copy.deepcopy(self.store.objects[key])
+        thing["spec"]["scaling"] |= scaling
+        self.store.put(thing)
+
+    def verdict(self, key: Key, kind: str) -> str:
+        """Status and reason of one condition."""
+        found = {each["type"]: each for each in self.status(key)["conditions"]}
+        return f"{found[kind]['status']}/{found[kind]['reason']}"
+
     def annotate(self, key: Key, name: str, value: str | None) -> None:
         thing = copy.deepcopy(self.store.objects[key])
         annotations = thing["metadata"].setdefault("annotations", {})
@@ -203,7 +218,7 @@ class Fleet:
         )
 
     def in_flight(self, small: float, *, age_s: float = 3.0, routers: int = 1) -> None:
-        load = TierLoad(in_flight=small, age_s=age_s, routers=routers, first_tokens_per_s=1.0)
+        load = TierLoad(in_flight=small, age_s=age_s, routers=routers, ttft=FIRST_TOKENS)
         calm = replace(load, in_flight=1.0)
         self.prometheus.answer = FleetLoad(
             tiers={Name("ns", "small"): load, Name("ns", "medium"): calm},

@@ -147,6 +147,78 @@ async def test_a_pin_that_cannot_be_read_changes_nothing(fleet: Fleet):
     assert len(fleet.store.writes) == written
 
 
+async def test_observing_says_what_it_would_do_and_does_nothing(fleet: Fleet):
+    await fleet.tick()
+    fleet.respec(SMALL, mode="Observe")
+    fleet.in_flight(11.0)
+    for _ in range(3):
+        await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 1
+    assert fleet.condition(SMALL) == ("False", "Observing")
+    plan = fleet.status(SMALL)["scaling"]
+    assert (plan["wouldBe"], plan["reason"]) == (3, "ConcurrencyAboveTarget")
+    labels = {"fleet_namespace": "ns", "model_tier": "small"}
+    name = "modelfleet_operator_would_be_replicas"
+    assert fleet.registry.get_sample_value(name, labels) == 3
+
+    fleet.respec(SMALL, mode="Auto")
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 3
+    assert fleet.store.writes[-1][1].get("scaling") is None
+    assert fleet.registry.get_sample_value(name, labels) is None
+
+
+async def test_a_schedule_raises_the_floor_while_it_runs(fleet: Fleet):
+    await fleet.tick()
+    fleet.respec(
+        SMALL, schedules=[{"cron": "0 8 * * *", "duration": "10h", "timeZone": "UTC", "minReplicas": 3}]
+    )
+    await fleet.tick()
+    before = fleet.status(SMALL)["desiredReplicas"], fleet.verdict(SMALL, "Scheduled")
+    fleet.clock.now = 8 * 3600.0
+    await fleet.tick()
+    during = fleet.status(SMALL)["desiredReplicas"], fleet.verdict(SMALL, "Scheduled")
+    fleet.clock.now = 18 * 3600.0
+    for _ in range(4):
+        await fleet.tick()
+    after = fleet.status(SMALL)["desiredReplicas"], fleet.verdict(SMALL, "Scheduled")
+
+    assert before == (1, "False/NoScheduleRuns")
+    assert during == (3, "True/ScheduleRuns")
+    assert after == (1, "False/NoScheduleRuns")
+
+
+async def test_a_schedule_that_cannot_be_read_is_said_and_the_others_hold(fleet: Fleet):
+    always = {"cron": "0 * * * *", "duration": "1h", "timeZone": "UTC", "minReplicas": 2}
+    fleet.respec(
+        SMALL, schedules=[always, {**always, "cron": "0 8 31 6 *"}, {**always, "timeZone": "Mars/Base"}]
+    )
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 2
+    condition = next(c for c in fleet.status(SMALL)["conditions"] if c["type"] == "Scheduled")
+    assert (condition["status"], condition["reason"]) == ("True", "InvalidSchedule")
+    assert condition["message"] == (
+        "Schedules that never run, while others hold: cron 0 8 31 6 *: Bad day-of-month; timeZone Mars/Base: no such time zone"
+    )
+
+
+async def test_metrics_lost_for_long_fall_back_to_what_was_asked_for(fleet: Fleet):
+    fleet.respec(SMALL, fallback={"behavior": "AtLeast", "replicas": 4, "after": "1m"})
+    await fleet.tick()
+    fleet.prometheus.answer = None
+    seen = []
+    for _ in range(8):
+        await fleet.tick()
+        seen.append(fleet.status(SMALL)["desiredReplicas"])
+
+    assert seen[:4] == [1, 1, 1, 1]
+    assert seen[-3:] == [4, 4, 4]
+    assert fleet.condition(SMALL) == ("False", "Fallback")
+
+
 async def test_an_outage_of_metrics_holds_and_says_so(fleet: Fleet):
     fleet.in_flight(11.0)
     await fleet.tick()
@@ -334,16 +406,17 @@ async def test_an_external_tier_is_ready_unless_it_says_not(fleet: Fleet):
     assert fleet.weights() == {"s": 1000, "m": 0}
 
 
-async def test_the_percentiles_of_all_tiers_are_asked_for_in_one_look(fleet: Fleet):
-    small = copy.deepcopy(fleet.store.objects[SMALL])
-    small["spec"]["scaling"]["metrics"] = [
-        {"name": "a", "type": "TTFT", "target": "500ms"},
-        {"name": "b", "type": "TTFT", "target": "200ms", "percentile": 50},
-    ]
-    fleet.store.put(small)
+async def test_a_look_is_told_how_long_ago_the_last_one_that_found_something_was(fleet: Fleet):
     await fleet.tick()
+    await fleet.tick(after_s=12.0)
+    answers, fleet.prometheus.answer = fleet.prometheus.answer, None
+    await fleet.tick(after_s=15.0)
+    fleet.prometheus.answer = answers
+    await fleet.tick(after_s=15.0)
+    after_a_loss = fleet.prometheus.since_s
+    await fleet.tick(after_s=10_000.0)
 
-    assert fleet.prometheus.asked == {95, 50}
+    assert (after_a_loss, fleet.prometheus.since_s) == (30.0, 600.0)
 
 
 async def test_a_kick_is_answered_before_the_timer(fleet: Fleet):

@@ -70,6 +70,21 @@ PINNED = {"modelfleet.dev/pin-replicas": "9"}
 REPLICAS = {
     "no scaling: the spec's": (tier(replicas=4), None, 4),
     "no scaling: what runs does not count": (tier(replicas=4), deployment_object(replicas=9), 4),
+    "observing: what was decided stays, whatever the bounds say now": (
+        tier(scaling={**SCALING, "mode": "Observe"}, status={"desiredReplicas": 9}),
+        deployment_object(replicas=9),
+        9,
+    ),
+    "observing, nothing decided: what runs stays": (
+        tier(scaling={**SCALING, "mode": "Observe"}),
+        deployment_object(replicas=1),
+        1,
+    ),
+    "observing, first creation: the spec's": (
+        tier(replicas=3, scaling={**SCALING, "mode": "Observe"}),
+        None,
+        3,
+    ),
     "no scaling, pinned: as pinned": (tier(replicas=4, annotations=PINNED), None, 9),
     "pinned: as pinned, beyond the bounds too": (
         tier(scaling=SCALING, annotations=PINNED, status={"desiredReplicas": 4}),

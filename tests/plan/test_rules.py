@@ -58,6 +58,27 @@ def sleepy(replicas: int = 3, **changes: object) -> TierSnapshot:
 
 
 CASES = {
+    "a schedule runs: grows to it at once": (
+        loaded(1.0, scheduled=5, replicas_min=5),
+        (5, "Scheduled"),
+    ),
+    "a schedule runs, the load asks for more: follows": (
+        loaded(24.0, scheduled=4, replicas_min=4, replicas=4),
+        (6, "ConcurrencyAboveTarget"),
+    ),
+    "a schedule runs, nothing to do: stays at it": (
+        loaded(0.0, scheduled=3, replicas_min=3),
+        (3, "AtMinimum"),
+    ),
+    "a schedule begins while it sleeps: wakes": (sleepy(0, scheduled=2, replicas_min=2), (2, "Scheduled")),
+    "a schedule runs, quiet for long: does not sleep": (
+        sleepy(2, scheduled=2, replicas_min=2),
+        (2, "AtMinimum"),
+    ),
+    "a schedule runs, no metrics at all: grows to it": (
+        replace(blinded(Missing()), scheduled=5, replicas_min=5, source="Silent"),
+        (5, "Scheduled"),
+    ),
     "pinned: that many, whatever the load and the bounds say": (loaded(99.0, pinned=8), (8, "Pinned")),
     "pinned, and no metrics at all: that many": (
         replace(blinded(Missing()), pinned=2, source="Unset"),

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from modelfleet import names
 from modelfleet.api.cel import Rule
+from modelfleet.api.existing import SLOTS_DEFAULT, ExistingWorkload
 from modelfleet.api.meta import (
     ApiModel,
     Condition,
@@ -111,11 +112,11 @@ class ModelTierSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "[has(self.vllm), has(self.llamaCpp), has(self.external)].filter(engine, engine).size() == 1",
-            "give exactly one engine: vllm, llamaCpp (llamaCpp: {} is enough) or external",
+            "[has(self.vllm), has(self.llamaCpp), has(self.external), has(self.existing)].filter(engine, engine).size() == 1",
+            "give exactly one engine: vllm, llamaCpp (llamaCpp: {} is enough), external or existing",
         ),
         Rule(
-            "has(self.external) || has(self.model)",
+            "has(self.external) || has(self.existing) || (has(self.model) && has(self.model.uri))",
             "vllm and llamaCpp need model: give model.uri, such as hf://owner/repository or pvc://claim/path",
         ),
         Rule(
@@ -134,8 +135,8 @@ class ModelTierSpec(ApiModel):
             at=".routing",
         ),
         Rule(
-            "!has(self.llamaCpp) || !has(self.model) || (has(self.model.file) ? self.model.file.endsWith('.gguf') "
-            ": self.model.uri.startsWith('pvc://') && self.model.uri.endsWith('.gguf'))",
+            "!has(self.llamaCpp) || !has(self.model) || !has(self.model.uri) || (has(self.model.file) "
+            "? self.model.file.endsWith('.gguf') : self.model.uri.startsWith('pvc://') && self.model.uri.endsWith('.gguf'))",
             "llamaCpp needs a GGUF file: set model.file to its path in the source, such as model-q4.gguf, "
             "or end a pvc:// uri in it",
             at=".model",
@@ -151,11 +152,43 @@ class ModelTierSpec(ApiModel):
             "or remove scaling first",
             at=".replicas",
         ),
+        Rule(
+            "!has(self.existing) || (has(self.model) && has(self.model.servedName))",
+            "existing needs model.servedName: what the engine calls its model, as its /v1/models says",
+        ),
+        Rule(
+            "!has(self.existing) || !has(self.model) || (!has(self.model.uri) && !has(self.model.file) "
+            "&& !has(self.model.credentialsSecretRef) && !has(self.model.cacheClaim) && self.model.revision == 'main')",
+            "an existing workload has its model already: give model.servedName and nothing else of model",
+            at=".model",
+        ),
+        Rule(
+            f"!has(self.existing) || (!has(self.nodePool) && !has(self.resources) && {_ROLLOUT_UNSET})",
+            "an existing workload's pods are its owner's: remove nodePool, resources and rollout",
+        ),
+        Rule(
+            "!has(self.existing) || self.replicas == 1",
+            "an existing workload keeps the replicas it has: remove replicas; change them at the workload, or set scaling",
+            at=".replicas",
+        ),
+        Rule(
+            "!has(self.existing) || !has(self.scaling) || has(self.existing.scaleTargetRef)",
+            "scaling needs existing.scaleTargetRef, which says what to scale: add it, or remove scaling",
+            at=".scaling",
+        ),
+        Rule(
+            # What was decided about one workload says nothing about another.
+            "!has(oldSelf.scaling) || !has(self.scaling) || (has(oldSelf.existing) == has(self.existing) "
+            "&& (!has(self.existing) || !has(oldSelf.existing.scaleTargetRef) || !has(self.existing.scaleTargetRef) "
+            "|| self.existing.scaleTargetRef == oldSelf.existing.scaleTargetRef))",
+            "what is scaled cannot change while scaling is set: remove scaling, apply, then set it again",
+        ),
     )
 
     model: ModelSource | None = Field(
         default=None,
-        description="The model to serve. Required with vllm and llamaCpp, not allowed with external.",
+        description="The model to serve. Required with vllm and llamaCpp, not allowed with external; with existing, "
+        "servedName alone.",
     )
     vllm: VllmEngine | None = Field(default=None, description="Serve with vLLM.")
     llama_cpp: LlamaCppEngine | None = Field(
@@ -163,6 +196,11 @@ class ModelTierSpec(ApiModel):
     )
     external: ExternalApi | None = Field(
         default=None, description="Serve through somebody else's OpenAI-compatible API."
+    )
+    existing: ExistingWorkload | None = Field(
+        default=None,
+        description="Serve through pods in this namespace that somebody else runs, such as a Deployment of your own. Requests "
+        "go to them and scaling may change how many there are; nothing else of theirs is touched.",
     )
     node_pool: NodePoolRef | None = Field(
         default=None,
@@ -193,7 +231,8 @@ class ModelTierSpec(ApiModel):
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced, started and stopped.")
     suspend: bool = Field(
-        default=False, description="Run no replicas, and send no requests, until this is false again."
+        default=False,
+        description="Run no replicas, and send no requests, until this is false again. An existing workload keeps its replicas.",
     )
 
 
@@ -206,6 +245,26 @@ class ModelStatus(ApiModel):
     revision: str | None = Field(default=None, description="Commit that the pods use.")
 
 
+class Unscalable(ApiModel):
+    """Why nothing is scaled."""
+
+    reason: str = Field(max_length=128, description="One CamelCase word for the cause.")
+    message: str = Field(default="", max_length=1024, description="The cause, for people.")
+
+
+class ExistingStatus(ApiModel):
+    """What was found of an existing workload."""
+
+    port_name: str | None = Field(
+        default=None, description="Name of the Service's port that requests go to; empty where it has none."
+    )
+    replicas: int | None = Field(
+        default=None,
+        description="Replicas that the scale target is asked for. Absent while the operator cannot, or must not, scale it.",
+    )
+    unscalable: Unscalable | None = Field(default=None, description="Why the operator does not scale it.")
+
+
 class LastScale(ApiModel):
     """The last change of the wanted number of replicas."""
 
@@ -216,8 +275,16 @@ class LastScale(ApiModel):
     message: str = Field(default="", max_length=1024, description="The cause, for people.")
 
 
+class ScalingPlan(ApiModel):
+    """What the operator would do in mode Auto."""
+
+    would_be: int = Field(description="Replicas that it would run.")
+    reason: str = Field(description="One CamelCase word for the cause.")
+    message: str = Field(default="", max_length=1024, description="The cause, for people.")
+
+
 class ModelTierStatus(ApiModel):
-    """What is.  desiredReplicas, lastScale, ScalingActive and Cold belong to the capacity loop, the rest to the structure loop."""
+    """What is.  desiredReplicas, lastScale, scaling, ScalingActive, Scheduled and Cold belong to the capacity loop, the rest to the structure loop."""
 
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
@@ -232,15 +299,21 @@ class ModelTierStatus(ApiModel):
         default=None, description="Label selector of the pods, for the scale subresource."
     )
     engine: str | None = Field(default=None, description="vllm, llamaCpp or external.")
+    existing: ExistingStatus | None = Field(
+        default=None, description="What was found of an existing workload."
+    )
     endpoint: str | None = Field(default=None, description="Base URL of the tier inside the cluster.")
     model: ModelStatus | None = Field(default=None, description="What is served right now.")
+    scaling: ScalingPlan | None = Field(
+        default=None, description="What the operator would do, in scaling.mode Observe only."
+    )
     last_scale: LastScale | None = Field(
         default=None, description="The last change of the wanted number of replicas."
     )
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, ScalingActive, Cold.",
+        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, Pinned, ScalingActive, Scheduled, Cold.",
         json_schema_extra=list_map("type"),
     )
 
@@ -264,7 +337,23 @@ class ModelTier(ApiModel):
         """The engine that the spec names: vllm, llamaCpp or external."""
         if self.spec.external is not None:
             return "external"
+        if self.spec.existing is not None:
+            return self.spec.existing.engine
         return "vllm" if self.spec.vllm is not None else "llamaCpp"
+
+    @property
+    def scalable(self) -> bool:
+        """Whether there is a number of replicas to decide on: of pods of ours, or of a workload that we may scale."""
+        if self.spec.scaling is None or self.spec.external is not None:
+            return False
+        found = self.status.existing
+        return self.spec.existing is None or (found is not None and found.replicas is not None)
+
+    @property
+    def found(self) -> bool:
+        """Whether its address is known: that of a workload which exists already has to be looked up."""
+        seen = self.status.existing
+        return self.spec.existing is None or (seen is not None and seen.port_name is not None)
 
     @property
     def cold(self) -> bool:
@@ -281,6 +370,8 @@ class ModelTier(ApiModel):
     @property
     def slots(self) -> int | None:
         """Requests one replica works on at the same time; None for an external API, whose capacity is not ours to know."""
+        if (existing := self.spec.existing) is not None:
+            return existing.slots or SLOTS_DEFAULT[existing.engine]
         if self.spec.vllm is not None:
             return self.spec.vllm.max_num_seqs
         return self.spec.llama_cpp.slots if self.spec.llama_cpp is not None else None

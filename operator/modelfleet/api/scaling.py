@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from modelfleet.api.cel import Rule
-from modelfleet.api.meta import ApiModel, DnsLabel, Duration, cel_duration, list_map
+from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration, cel_duration, list_map
 from modelfleet.api.scalars import IntOrString
+from modelfleet.api.schedules import SCHEDULES_MAX, Fallback, Schedule
 
 
 class ScalingMetric(ApiModel):
@@ -126,6 +127,16 @@ class Scaling(ApiModel):
             "idle is for tiers that may run nothing: set minReplicas to 0, or remove idle",
             at=".idle",
         ),
+        Rule(
+            "!has(self.schedules) || self.schedules.all(each, each.minReplicas <= self.maxReplicas)",
+            "minReplicas of a schedule must not be above scaling.maxReplicas",
+            at=".schedules",
+        ),
+        Rule(
+            "!has(self.fallback) || !has(self.fallback.replicas) || self.fallback.replicas <= self.maxReplicas",
+            "replicas of fallback must not be above scaling.maxReplicas",
+            at=".fallback",
+        ),
     )
 
     min_replicas: int = Field(
@@ -138,13 +149,33 @@ class Scaling(ApiModel):
         ge=1, le=10000, description="Replicas never go above this, however busy the tier is."
     )
     metrics: list[ScalingMetric] = Field(
-        min_length=1,
+        default=[],
         max_length=8,
-        description="Signals to scale on; the largest result wins.",
+        description="Signals to scale on; the largest result wins. Default: none, and the tier is planned together with the "
+        "other tiers of the Cascade that names it, which says in its slo what to keep.",
         json_schema_extra=list_map("name"),
+    )
+    profile: DnsName | None = Field(
+        default=None,
+        description="How fast one replica is, for that plan: a profile of the operator's settings, or one that it brings, such "
+        "as 8b-h100. Default: a replica is taken to carry what fills 70 percent of its slots, by the time its answers take.",
     )
     behavior: ScalingBehavior = Field(
         default=ScalingBehavior(), description="How fast replicas may change, as in HPA v2."
+    )
+    schedules: list[Schedule] = Field(
+        default=[],
+        max_length=SCHEDULES_MAX,
+        description="Times in which more replicas run, whatever the load. Of those that run at once the largest counts.",
+    )
+    fallback: Fallback | None = Field(
+        default=None,
+        description="What to do when nothing has been measured for long. Default: keep the replicas that are wanted.",
+    )
+    mode: Literal["Auto", "Observe"] = Field(
+        default="Auto",
+        description="Auto: the operator decides about replicas. Observe: it shows in status.scaling what it would do and "
+        "leaves them as they are; annotation modelfleet.dev/pin-replicas changes them.",
     )
     idle: Idle | None = Field(
         default=None,

@@ -19,20 +19,22 @@ class ModelSource(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.file) || !(self.uri.startsWith('pvc://') && self.uri.endsWith('.gguf'))",
+            "!has(self.file) || !has(self.uri) || !(self.uri.startsWith('pvc://') && self.uri.endsWith('.gguf'))",
             "uri already names the GGUF file: leave file out, or end uri at the folder",
             at=".file",
         ),
         Rule(
-            "self.uri.startsWith('hf://') || (self.revision == 'main' && !has(self.credentialsSecretRef) "
+            "!has(self.uri) || self.uri.startsWith('hf://') || (self.revision == 'main' && !has(self.credentialsSecretRef) "
             "&& !has(self.cacheClaim))",
             "revision, credentialsSecretRef and cacheClaim are for hf:// sources: leave them out",
         ),
     )
 
-    uri: ModelUri = Field(
+    uri: ModelUri | None = Field(
+        default=None,
         description="Where the model lives: hf://owner/repository (downloaded from the hub) "
-        "or pvc://claim/path (a folder or file in a PersistentVolumeClaim, mounted read-only).",
+        "or pvc://claim/path (a folder or file in a PersistentVolumeClaim, mounted read-only). "
+        "Left out only where the pods have their model already: see existing.",
     )
     revision: Revision = Field(
         default="main",

@@ -27,7 +27,8 @@ from modelfleet.plan.weights import WeightsVerdict
 
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
-_BLIND = frozenset({"MetricsStale", "MetricsPartlyStale"})
+_LOST = frozenset({"MetricsStale", "Fallback"})
+_BLIND = _LOST | {"MetricsPartlyStale"}
 
 
 class Hand:
@@ -79,6 +80,7 @@ class Hand:
         self._remember_sleep(name, snap, verdict)
         self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
         self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
+        self._instruments.show_plan(name, verdict.instead.replicas if verdict.instead else None)
         by = verdict.replicas - before
         direction = "up" if by > 0 else "down" if by < 0 else "none"
         self._instruments.scale_decisions.labels(*name, direction, verdict.reason).inc()
@@ -97,6 +99,8 @@ class Hand:
         change = Change(now_s, verdict.replicas - snap.replicas)
         past.changes = remember_change(past.changes, change, memory_s=memory_s)
         past.blind_ticks = past.blind_ticks + 1 if verdict.reason in _BLIND else 0
+        lost = (verdict.instead or verdict).reason in _LOST
+        past.lost_since_s = (now_s if past.lost_since_s is None else past.lost_since_s) if lost else None
 
     def _remember_sleep(self, name: Name, snap: TierSnapshot, verdict: Verdict) -> None:
         if snap.sleep is not None and snap.sleep.wanted:

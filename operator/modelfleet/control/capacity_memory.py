@@ -13,6 +13,7 @@ from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest, ObjectMeta
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control.ports import Key, View
+from modelfleet.plan.learned import Learned
 from modelfleet.plan.snapshot import Change, Name, Wish
 
 
@@ -23,6 +24,7 @@ class TierMemory:
     wishes: tuple[Wish, ...]
     changes: tuple[Change, ...] = ()
     blind_ticks: int = 0  # in a row
+    lost_since_s: float | None = None  # no metric at all could be read since then
     asked_s: float = (
         0.0  # last time that a router is known to have had a request; that router may be gone since
     )
@@ -44,12 +46,14 @@ class Memory:
     tiers: dict[Name, TierMemory] = field(default_factory=dict)
     cascades: dict[Name, CascadeMemory] = field(default_factory=dict)
     asleep: set[Name] = field(default_factory=set)  # tiers that a call can wake
+    learned: dict[Name, Learned] = field(default_factory=dict)  # by the Cascade that owns a plan
     woken: set[Name] = field(default_factory=set)  # tiers that were called for, and not decided since
 
     def forget_all_but(self, tiers: set[Name], cascades: set[Name]) -> None:
         """Drop what no longer exists."""
         self.tiers = {name: past for name, past in self.tiers.items() if name in tiers}
         self.cascades = {name: past for name, past in self.cascades.items() if name in cascades}
+        self.learned = {name: past for name, past in self.learned.items() if name in cascades}
         self.asleep &= tiers
         self.woken &= tiers
 

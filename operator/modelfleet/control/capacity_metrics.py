@@ -21,6 +21,12 @@ class CapacityMetrics:
         self.ready_replicas = Gauge(
             f"{prefix}ready_replicas", "Replicas that answer.", _TIER, registry=registry
         )
+        self.would_be_replicas = Gauge(
+            f"{prefix}would_be_replicas",
+            "Replicas that a tier in mode Observe would be given.",
+            _TIER,
+            registry=registry,
+        )
         self.scale_decisions = Counter(
             f"{prefix}scale_decisions",
             "Decisions about replicas, one per tier and tick.",
@@ -63,12 +69,24 @@ class CapacityMetrics:
         """For the adapter."""
         self.query_duration.labels(query).observe(duration_s)
 
+    def show_plan(self, tier: tuple[str, str], replicas: int | None) -> None:
+        """What mode Observe would do; None: the tier is in no such mode, or nobody can tell."""
+        if replicas is None:
+            self.would_be_replicas.remove(*tier)
+        else:
+            self.would_be_replicas.labels(*tier).set(replicas)
+
     def keep_only(
         self, *, tiers: Collection[tuple[str, str]], steps: Collection[tuple[str, str, str]]
     ) -> None:
         """Drop the gauges of objects that are gone, so that they do not stay for ever."""
         for tier in self._tiers.difference(tiers):
-            for gauge in (self.desired_replicas, self.ready_replicas, self.metrics_age):
+            for gauge in (
+                self.desired_replicas,
+                self.ready_replicas,
+                self.metrics_age,
+                self.would_be_replicas,
+            ):
                 gauge.remove(*tier)
         for step in self._steps.difference(steps):
             self.weight_permille.remove(*step)

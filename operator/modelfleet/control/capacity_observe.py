@@ -12,6 +12,7 @@ from modelfleet.api.cascade import Cascade, initial_weights, unpriced
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.scaling import ScalingMetric
+from modelfleet.control import capacity_controls
 from modelfleet.control.capacity_idle import Heard, Listener, routers_of
 from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
 from modelfleet.control.ports import Key, View
@@ -111,7 +112,7 @@ def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
                 memory=memory,
             )
             for name, tier in seen.tiers.items()
-            if tier.spec.scaling is not None and tier.spec.external is None
+            if tier.scalable
         },
         cascades={
             name: _cascade(name, cascade, seen=seen, pods=pods, readings=readings, memory=memory)
@@ -137,13 +138,12 @@ class _Readings:
 
     def ttft(self, tier: Name, percentile: int) -> Reading:
         load = self._load(tier)
-        rate = load.first_tokens_per_s
-        if rate is None:
+        if load.ttft is None:
             return Missing()
-        if rate == 0 and self._fresh(tier):
-            return Idle()
-        value = load.ttft_s.get(percentile, math.nan)
-        return Missing() if math.isnan(value) else self._sample(tier, value)
+        value = load.ttft.quantile(percentile / 100)
+        if value is None:
+            return Idle() if self._fresh(tier) else Missing()
+        return self._sample(tier, value)
 
     def _fresh(self, tier: Name) -> bool:
         sample = self._sample(tier, 0.0)
@@ -177,12 +177,13 @@ def _tier(
     replicas = wanted_replicas(tier, view.get(Key("Deployment", name.namespace, names.tier_child(name.name))))
     past = memory.tiers.setdefault(name, TierMemory(wishes=(Wish(seen.now_s, replicas),)))
     ready = pods.of_tier(name)
+    clock = capacity_controls.schedules(scaling, seen.now_s)
     paused: Pause = "Suspended" if tier.spec.suspend else "Paused" if _paused(tier) else ""
     return TierSnapshot(
         replicas=replicas,
         replicas_ready=len(ready),
         replicas_measured=sum(since <= seen.now_s - MEASURED_AFTER_S for since in ready),
-        replicas_min=max(1, scaling.min_replicas),
+        replicas_min=max(1, scaling.min_replicas, clock.replicas),
         replicas_max=scaling.max_replicas,
         slots=tier.slots or 1,
         targets=tuple(_target(name, metric, readings) for metric in scaling.metrics),
@@ -194,6 +195,10 @@ def _tier(
         source=seen.source,
         paused=paused,
         pinned=pins.replicas(tier.metadata.annotations).replicas,
+        observe=scaling.mode == "Observe",
+        scheduled=clock.replicas,
+        blind_for_s=0.0 if past.lost_since_s is None else seen.now_s - past.lost_since_s,
+        fallback=capacity_controls.fallback(scaling),
         wishes=past.wishes,
         changes=past.changes,
     )
@@ -224,8 +229,12 @@ def _sleep(
 
 def wanted_replicas(tier: ModelTier, deployment: Manifest | None) -> int:
     """The last decision; where there is none, what runs, never the minimum."""
-    if tier.status.desired_replicas is not None:
-        return tier.status.desired_replicas
+    found, scaling, decided = tier.status.existing, tier.spec.scaling, tier.status.desired_replicas
+    observing = scaling is not None and scaling.mode == "Observe"  # then somebody else decides
+    if found is not None and found.replicas is not None and (observing or decided is None):
+        return found.replicas
+    if decided is not None:
+        return decided
     runs: int = ((deployment or {}).get("spec") or {}).get("replicas") or 0
     at_least = tier.spec.scaling.min_replicas if tier.spec.scaling else 0
     return runs or max(at_least, tier.spec.replicas)
@@ -317,7 +326,7 @@ def _recalled(cascade: Cascade, last: Mapping[str, int] | None, initial: Mapping
 
 def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[int, float]:
     """Replicas that answer, and since when at least one does."""
-    if tier is None or tier.spec.suspend:
+    if tier is None or tier.spec.suspend or not tier.found:
         return 0, 0.0
     if tier.spec.external is not None:
         said = _condition(tier.status.conditions, "Ready")

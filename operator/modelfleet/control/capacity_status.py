@@ -12,11 +12,15 @@ from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, LastDecision
 from modelfleet.api.meta import Condition, Manifest
 from modelfleet.api.model_tier import LastScale, ModelTier
+from modelfleet.control import capacity_controls
+from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan import shares
 from modelfleet.plan.rules import Verdict
+from modelfleet.plan.schedule import Scheduled
 from modelfleet.plan.weights import WeightsVerdict
 
 _PERMILLE = 10  # per percent
+_SOMETIMES = ("Cold", "Scheduled")  # conditions of ours that come and go
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def tier_status(
     first_blind_tick: bool = False,
     answers: bool = False,
 ) -> Manifest:
-    """Of a ModelTier: desiredReplicas, lastScale, ScalingActive and, where it may sleep, Cold.
+    """Of a ModelTier: desiredReplicas, lastScale, scaling, ScalingActive, Scheduled and, where it may sleep, Cold.
 
     `verdict` is None where nothing scales; `before` is what was wanted until now; `answers`: a replica is ready, and
     all know it.  The first tick without data holds, too, but the condition waits for a second one: a router that
@@ -55,6 +59,9 @@ def tier_status(
     if first_blind_tick and shown is not None:
         judged = Judged(shown.type, shown.status, shown.reason, shown.message)
     status: Manifest = {"conditions": [_condition(tier, judged, now_s)]}
+    if tier.spec.scaling is not None and tier.spec.scaling.schedules:
+        clock = by_the_clock(capacity_controls.schedules(tier.spec.scaling, now_s))
+        status["conditions"].append(_condition(tier, clock, now_s))
     if verdict is None:
         return status
     if tier.spec.scaling is not None and tier.spec.scaling.idle is not None:
@@ -62,6 +69,9 @@ def tier_status(
             _condition(tier, cold(tier, verdict, answers=answers and before > 0), now_s)
         )
     status["desiredReplicas"] = verdict.replicas
+    if verdict.instead is not None:
+        would = verdict.instead
+        status["scaling"] = {"wouldBe": would.replicas, "reason": would.reason, "message": would.message}
     last = tier.status.last_scale
     if before != verdict.replicas:
         last = LastScale(
@@ -84,18 +94,50 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     if verdict.active and verdict.replicas == 0:
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
-    if verdict.active:
-        return Judged(
-            "ScalingActive", "True", "FollowsMetrics", "The metrics of spec.scaling decide about replicas"
-        )
-    return Judged("ScalingActive", "False", verdict.reason, verdict.message)
+    return (
+        _followed(tier)
+        if verdict.active
+        else Judged("ScalingActive", "False", verdict.reason, verdict.message)
+    )
+
+
+def _followed(tier: ModelTier) -> Judged:
+    if tier.spec.scaling is not None and not tier.spec.scaling.metrics:
+        text = "The plan for the Cascades that name the tier decides about replicas"
+        return Judged("ScalingActive", "True", "FollowsPlan", text)
+    text = "The metrics of spec.scaling decide about replicas"
+    return Judged("ScalingActive", "True", "FollowsMetrics", text)
+
+
+def by_the_clock(found: Scheduled) -> Judged:
+    """Whether a schedule asks for replicas now."""
+    status = "True" if found.replicas else "False"
+    if found.problems:
+        text = f"Schedules that never run, while others hold: {'; '.join(found.problems)}"
+        return Judged("Scheduled", status, "InvalidSchedule", text[:MESSAGE_CHARS_MAX])
+    if found.replicas:
+        text = f"Schedule {found.cron} asks for at least {found.replicas} replicas"
+        return Judged("Scheduled", status, "ScheduleRuns", text)
+    return Judged("Scheduled", status, "NoScheduleRuns", "No schedule runs now")
 
 
 def _unscaled(tier: ModelTier) -> Judged:
     if pins.replicas(tier.metadata.annotations).replicas is not None:
         text = f"Annotation {names.ANNOTATION_PIN_REPLICAS} decides about replicas"
         return Judged("ScalingActive", "False", "Pinned", text)
+    if tier.spec.existing is not None:
+        return _adopted(tier)
     return Judged("ScalingActive", "False", "Disabled", "spec.scaling is unset; spec.replicas is the size")
+
+
+def _adopted(tier: ModelTier) -> Judged:
+    if tier.spec.scaling is None:
+        text = "spec.scaling is unset; the workload keeps the replicas it has"
+        return Judged("ScalingActive", "False", "Disabled", text)
+    why = tier.status.existing.unscalable if tier.status.existing else None
+    if why is None:
+        return Judged("ScalingActive", "False", "NotLookedAt", "The workload has not been looked at yet")
+    return Judged("ScalingActive", "False", why.reason, why.message)
 
 
 def cold(tier: ModelTier, verdict: Verdict, *, answers: bool) -> Judged:
@@ -167,12 +209,13 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
     have = thing.status.model_dump(by_alias=True, exclude_none=True)
     if any(have.get(name) != value for name, value in wanted.items() if name not in ("conditions", "tiers")):
         return True
-    if any(name in have and name not in wanted for name in ("desiredReplicas", "lastScale")):
+    if any(name in have and name not in wanted for name in ("desiredReplicas", "lastScale", "scaling")):
         return True
     conditions = {condition["type"]: condition for condition in have.get("conditions", [])}
     if any(conditions.get(ours["type"]) != ours for ours in wanted["conditions"]):
         return True
-    if "Cold" in conditions and all(ours["type"] != "Cold" for ours in wanted["conditions"]):
+    sent = {ours["type"] for ours in wanted["conditions"]}
+    if any(kind in conditions and kind not in sent for kind in _SOMETIMES):
         return True
     ours_of_tier = ("name", "weight", "startedShare", "answeredShare", "targetShare")
     rows = [{k: v for k, v in tier.items() if k in ours_of_tier} for tier in have.get("tiers", [])]

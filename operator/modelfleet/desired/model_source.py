@@ -49,7 +49,8 @@ def is_commit(revision: str) -> bool:
 
 def hub_repository(source: ModelSource) -> str | None:
     """`owner/repository` of an hf:// source, else None."""
-    return source.uri.removeprefix("hf://") if source.uri.startswith("hf://") else None
+    uri = source.uri or ""
+    return uri.removeprefix("hf://") if uri.startswith("hf://") else None
 
 
 def source_id(source: ModelSource) -> str | None:
@@ -62,6 +63,7 @@ def mounted(tier: ModelTier, settings: FleetSettings, *, revision: str | None) -
     """Volume, mount and downloads for the tier's model at `revision` (hf:// only)."""
     source = tier.spec.model
     assert source is not None
+    assert source.uri is not None
     if hub_repository(source):
         return _from_hub(source, settings, revision=revision or source.revision)
     claim, _, path = source.uri.removeprefix("pvc://").partition("/")

@@ -56,6 +56,8 @@ def replicas(spec: ModelTier, observed: Manifest | None) -> int:
     running = int(observed["spec"].get("replicas", 0)) if observed else 0
     decided = spec.status.desired_replicas
     wish = (running or spec.spec.replicas) if decided is None else decided
+    if scaling.mode == "Observe":
+        return wish  # The bounds are part of what is only shown.
     return min(max(wish, scaling.min_replicas), scaling.max_replicas)
 
 

@@ -5,7 +5,11 @@ from modelfleet.plan.snapshot import Idle, Missing, Target, TierSnapshot
 
 
 def facts(snap: TierSnapshot) -> str:
-    """Every target with what was measured against it."""
+    """Every target with what was measured against it; of a planned tier, what the plan saw."""
+    if not snap.targets and snap.planned is not None and snap.planned.carries_rps:
+        plan = snap.planned
+        limit = f" within {plan.limit}" if plan.limit else ""
+        return f"{plan.free} for {plan.bound}, {plan.carries_rps:.3g} requests/s each{limit}"
     return ", ".join(_fact(target, snap) for target in snap.targets)
 
 

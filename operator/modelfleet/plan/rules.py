@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelfleet import names
-from modelfleet.plan.scale import Proposal, limit, propose, stabilize
+from modelfleet.plan.scale import Proposal, limit, lowest_wish, propose, stabilize
 from modelfleet.plan.snapshot import Idle, Target, TierSnapshot, usable
 
 
@@ -21,6 +21,7 @@ class Verdict:
     message: str  # for people; unchanged while the cause is unchanged
     wish: int
     active: bool = True  # whether the tier is scaled on data at all (condition ScalingActive)
+    instead: "Verdict | None" = None  # what would have been decided, were it not for mode Observe
 
 
 Rule = Callable[[TierSnapshot, float], Verdict | None]
@@ -42,6 +43,15 @@ def hold_when_pinned(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noq
     return Verdict(snap.pinned, "Pinned", message, snap.pinned, active=False)
 
 
+def keep_schedule(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # It wakes a tier that sleeps, too: to be ready at eight is what a schedule is for.
+    if snap.replicas >= snap.scheduled:
+        return None
+    return Verdict(
+        snap.scheduled, "Scheduled", "A schedule asks for at least so many replicas now", snap.scheduled
+    )
+
+
 def sleep_until_wanted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     # At zero no metric tells anything: only a request that waits does.
     if snap.sleep is None or snap.replicas > 0:
@@ -54,7 +64,13 @@ def sleep_until_wanted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # n
 def sleep_when_quiet(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     # Whoever is woken stays for as long, so calling for a tier that nobody uses does not make it come and go.
     sleep = snap.sleep
-    if sleep is None or sleep.wanted or sleep.quiet_s is None or snap.behavior.down.select == "Disabled":
+    if (
+        snap.scheduled
+        or sleep is None
+        or sleep.wanted
+        or sleep.quiet_s is None
+        or snap.behavior.down.select == "Disabled"
+    ):
         return None
     in_flight = usable(snap.in_flight, stale_after_s=snap.stale_after_s)
     if min(sleep.quiet_s, sleep.awake_s) < sleep.after_s or in_flight:
@@ -82,6 +98,30 @@ def hold_without_source(snap: TierSnapshot, now_s: float) -> Verdict | None:  # 
     if not snap.routed:
         return _hold(snap, "NotRouted", "No Cascade sends requests to this tier, holding")
     return None
+
+
+def follow_plan(snap: TierSnapshot, now_s: float) -> Verdict | None:
+    # A user who writes metrics gets them, and nothing cleverer.
+    if snap.targets:
+        return None
+    if snap.unplanned is not None:
+        return _hold(snap, snap.unplanned.reason, snap.unplanned.message)
+    plan = snap.planned
+    if plan is None:
+        return _hold(snap, "NoOpinion", "It is planned at the next look")
+    active = plan.reason not in _PLANNED_BLINDLY
+    if plan.replicas == snap.replicas:
+        return Verdict(snap.replicas, plan.reason, plan.message, plan.replicas, active=active)
+    # How long a smaller load must last, the plan has waited for already.
+    rising = lowest_wish(plan.replicas, snap, now_s)
+    replicas = limit(rising, snap, now_s)
+    if replicas == snap.replicas:
+        held = "RateLimit" if rising > snap.replicas or plan.replicas < snap.replicas else "StabilizationWindow"
+        return Verdict(replicas, held, _MESSAGES[held], plan.replicas)
+    return Verdict(replicas, plan.reason, plan.message, plan.replicas)
+
+
+_PLANNED_BLINDLY = frozenset({"MetricsStale", "NoAnswers", "Infeasible"})
 
 
 def hold_when_blind(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
@@ -123,10 +163,12 @@ def follow_load(snap: TierSnapshot, now_s: float) -> Verdict | None:
 RULES: tuple[Rule, ...] = (
     hold_when_paused,  # first: nothing would be applied
     hold_when_pinned,  # before the bounds and the sleep
+    keep_schedule,
     sleep_until_wanted,
     keep_bounds,
     sleep_when_quiet,  # before what needs metrics: routers say it themselves
     hold_without_source,
+    follow_plan,  # of tiers without metrics of their own; it holds by itself when it is blind
     hold_when_blind,  # before anything that reads a number
     rest_when_idle,
     follow_load,  # last: always answers

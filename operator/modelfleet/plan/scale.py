@@ -79,6 +79,14 @@ def stabilize(wanted: int, snap: TierSnapshot, now_s: float) -> int:
     return min(max(snap.replicas, up), down)
 
 
+def lowest_wish(wanted: int, snap: TierSnapshot, now_s: float) -> int:
+    """`wanted`, but on the way up no more than was wished for throughout the window."""
+    if wanted <= snap.replicas:
+        return wanted
+    lowest = min(wanted, *_within(snap.wishes, now_s - snap.behavior.up.window_s), wanted)
+    return max(snap.replicas, lowest)
+
+
 def limit(wanted: int, snap: TierSnapshot, now_s: float) -> int:
     """As far towards `wanted` as the policies let one tick go."""
     if wanted > snap.replicas:

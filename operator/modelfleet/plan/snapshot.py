@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from modelfleet.plan.behavior import Behavior
+from modelfleet.plan.planner import TierPlan
 
 
 class Name(NamedTuple):
@@ -99,6 +100,22 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """What to have at least once no metric has been read for `after_s`."""
+
+    replicas: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """Why a tier without targets is in no plan, and what to write."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TierSnapshot:
     """One ModelTier with scaling set."""
 
@@ -114,9 +131,15 @@ class TierSnapshot:
     stale_after_s: float
     sleep: Sleep | None = None  # None: something runs at all times
     routed: bool = True  # some Cascade sends requests here
+    planned: TierPlan | None = None  # what the plan of its Cascades has for it; it counts where there are no targets
+    unplanned: Unplanned | None = None  # why nothing plans it
     source: Source = "Answers"
     paused: Pause = ""
     pinned: int | None = None  # replicas, by the user's annotation
+    observe: bool = False  # say what would be done, and do nothing
+    scheduled: int = 0  # replicas that a schedule asks for now; replicas_min holds them, too
+    blind_for_s: float = 0.0  # for how long no metric at all has been read
+    fallback: Fallback | None = None
     wishes: tuple[Wish, ...] = ()
     changes: tuple[Change, ...] = ()
 

@@ -1,0 +1,113 @@
+"""Which Cascades are planned together: those that share tiers, since a replica can be given only once.
+
+Their demand is added up, the strictest objectives of them hold, and the first of them by name keeps what was learned.
+A tier whose size somebody else decides - its own metrics, or spec.replicas - is part of the plan as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from modelfleet.api.cascade import Cascade
+from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.plan.profiles import PROFILES, profile
+from modelfleet.plan.snapshot import Name, Unplanned
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cascades of one namespace.  `tiers`: ModelTiers with replicas of ours, cheapest first."""
+
+    owner: Name
+    cascades: tuple[Name, ...]
+    tiers: tuple[Name, ...]
+    # Routers move requests between all these tiers within a second, so a peak has to fit into all of them together.
+    pooled: bool
+
+
+def groups(cascades: Mapping[Name, Cascade], tiers: Mapping[Name, ModelTier]) -> list[Group]:
+    """The groups in which some Cascade says what to keep."""
+    mine = {name: _tiers(name, cascade, tiers) for name, cascade in sorted(cascades.items())}
+    left = [name for name, named in mine.items() if named]
+    found = []
+    while left:
+        members: list[Name] = []
+        joining = left[:1]
+        while joining:
+            members += joining
+            left = [name for name in left if name not in joining]
+            reached = {tier for name in members for tier in mine[name]}
+            joining = [name for name in left if reached.intersection(mine[name])]
+        members.sort()
+        wanting = [name for name in members if cascades[name].spec.slo is not None]
+        if wanting:
+            found.append(
+                Group(
+                    owner=wanting[0],
+                    cascades=tuple(members),
+                    tiers=_merged([mine[name] for name in members]),
+                    pooled=_pooled([cascades[name] for name in members], [mine[name] for name in members]),
+                )
+            )
+    return found
+
+
+def unplanned(
+    name: Name, tier: ModelTier, found: Sequence[Group], settings: FleetSettings
+) -> Unplanned | None:
+    """Why a tier without metrics of its own is in no plan; None where it is in one."""
+    scaling = tier.spec.scaling
+    if scaling is None or scaling.metrics:
+        return None
+    if scaling.profile is not None and profile(scaling.profile, settings) is None:
+        known = ", ".join(sorted({*settings.profiles, *PROFILES}))
+        text = f"There is no profile {scaling.profile} in the operator's settings, holding; there are: {known}"
+        return Unplanned("ProfileUnknown", text)
+    if any(name in group.tiers for group in found):
+        return None
+    text = "Nothing says what to keep, holding: give scaling.metrics, or slo in a Cascade that names the tier"
+    return Unplanned("NoObjective", text)
+
+
+def moves(cascade: Cascade) -> bool:
+    """Whether routers may move the entries of a Cascade between its tiers.
+
+    Not where answers are judged: entries past the judge are not what its user asked for.
+    """
+    spec = cascade.spec
+    return (
+        spec.weights.mode == "Auto"
+        and len(spec.tiers) > 1
+        and all(step.accept is None for step in spec.tiers)
+    )
+
+
+def _tiers(name: Name, cascade: Cascade, tiers: Mapping[Name, ModelTier]) -> tuple[Name, ...]:
+    if any(each.type == "Accepted" and each.status == "False" for each in cascade.status.conditions):
+        return ()  # In no route table: nothing comes from it.
+    named = dict.fromkeys(Name(name.namespace, step.tier_ref.name) for step in cascade.spec.tiers)
+    return tuple(
+        tier
+        for tier in named
+        if tier in tiers and tiers[tier].spec.external is None and not tiers[tier].spec.suspend
+    )
+
+
+def _pooled(cascades: list[Cascade], tiers: list[tuple[Name, ...]]) -> bool:
+    if len({*tiers}) > 1:
+        return False  # What comes by one of them cannot be moved to the tiers of another.
+    return len(tiers[0]) == 1 or all(
+        moves(cascade) and len(cascade.spec.tiers) == len(tiers[0]) for cascade in cascades
+    )
+
+
+def _merged(lists: list[tuple[Name, ...]]) -> tuple[Name, ...]:
+    """All of them once, each after the one that some list has before it."""
+    merged: list[Name] = []
+    for one in lists:
+        place = 0
+        for tier in one:
+            if tier not in merged:
+                merged.insert(place, tier)
+            place = merged.index(tier) + 1
+    return tuple(merged)
