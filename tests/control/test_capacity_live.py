@@ -47,8 +47,8 @@ class Busy:
 
     configured = True
 
-    async def load(self, _percentiles: object) -> FleetLoad:
-        load = TierLoad(in_flight=11.0, age_s=1.0, routers=1, first_tokens_per_s=1.0)
+    async def load(self, *, since_s: float) -> FleetLoad:
+        load = TierLoad(in_flight=11.0, age_s=1.0, routers=1)
         counts = {Name(NAMESPACE, "chat"): {"s": 100.0}}
         return FleetLoad(tiers={Name(NAMESPACE, "small"): load}, started=counts, answered=counts)
 

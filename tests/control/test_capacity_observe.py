@@ -17,6 +17,7 @@ from modelfleet.control.capacity_observe import (
     wanted_replicas,
 )
 from modelfleet.control.view import MemoryView
+from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Idle, Missing, Name, Reading, Sample
 
@@ -84,7 +85,9 @@ def observed(load: TierLoad | None = None, *, chat: Cascade | None = None) -> Ob
     )
 
 
-WHOLE = TierLoad(in_flight=6.0, age_s=3.0, routers=2, first_tokens_per_s=1.0, ttft_s={95: 0.4})
+FIRST_TOKENS = Buckets((0.2, 0.6, math.inf), (9.0, 10.0, 10.0))  # 95 % within 0.4 s
+NONE = Buckets((0.2, 0.6, math.inf), (0.0, 0.0, 0.0))
+WHOLE = TierLoad(in_flight=6.0, age_s=3.0, routers=2, ttft=FIRST_TOKENS)
 
 
 def test_numbers_carry_their_age_since_the_store_measured_them():
@@ -93,25 +96,21 @@ def test_numbers_carry_their_age_since_the_store_measured_them():
     assert snap.in_flight == Sample(6.0, age_s=5.0, complete=True)
     assert [(target.value, target.reading) for target in snap.targets] == [
         (4.0, Sample(6.0, age_s=5.0, complete=True)),
-        (0.5, Sample(0.4, age_s=5.0, complete=True)),
+        (0.5, Sample(pytest.approx(0.4), age_s=5.0, complete=True)),
     ]
     assert (snap.replicas_ready, snap.slots, snap.routed) == (1, 8, True)
 
 
-IDLE = TierLoad(in_flight=0.0, age_s=3.0, routers=2, first_tokens_per_s=0.0, ttft_s={95: math.nan})
+IDLE = TierLoad(in_flight=0.0, age_s=3.0, routers=2, ttft=NONE)
 TTFT: dict[str, tuple[TierLoad | None, Reading]] = {
-    "measured": (WHOLE, Sample(0.4, age_s=5.0, complete=True)),
+    "measured": (WHOLE, Sample(pytest.approx(0.4), age_s=5.0, complete=True)),
     "no requests: idle": (IDLE, Idle()),
     "no requests at the routers that report: cannot tell": (
-        TierLoad(in_flight=0.0, age_s=3.0, routers=1, first_tokens_per_s=0.0),
+        TierLoad(in_flight=0.0, age_s=3.0, routers=1, ttft=NONE),
         Missing(),
     ),
     "no requests, but a minute ago: cannot tell": (
-        TierLoad(in_flight=0.0, age_s=90.0, routers=2, first_tokens_per_s=0.0),
-        Missing(),
-    ),
-    "requests but no quantile: cannot tell": (
-        TierLoad(in_flight=1.0, age_s=3.0, routers=2, first_tokens_per_s=0.1, ttft_s={95: math.nan}),
+        TierLoad(in_flight=0.0, age_s=90.0, routers=2, ttft=NONE),
         Missing(),
     ),
     "no count: cannot tell": (TierLoad(in_flight=1.0, age_s=3.0, routers=2), Missing()),

@@ -6,7 +6,7 @@ a timeout, and a look that overstays is abandoned.  Nothing is retried here: the
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from modelfleet.adapters import queries
+from modelfleet.adapters.fleet_load import Series, fleet_load
 from modelfleet.api.fleet_settings import PrometheusSettings
 from modelfleet.api.meta import seconds
 from modelfleet.errors import MetricsError
-from modelfleet.plan.load import FleetLoad, TierLoad
-from modelfleet.plan.snapshot import Name
+from modelfleet.plan.load import INTERVAL_S, FleetLoad
+from modelfleet.plan.targets import Targets
 
-_NAMESPACE_LABEL = "fleet_namespace"
 _MALFORMED = (
     KeyError,
     TypeError,
@@ -31,7 +31,8 @@ _MALFORMED = (
     IndexError,
     OverflowError,
 )  # what reading JSON of another shape raises
-_SLACK_S = 1.0  # how much longer than one query's timeout a whole look may take, per query
+_LOOK_TIMEOUTS = 2.0  # how long a whole look may take, in timeouts of one query
+_EPSILON_S = 0.5  # steps of a matrix are equal but for rounding
 _ERROR_CHARS_MAX = 300  # a proxy in between may answer with a whole page
 
 Observer = Callable[[str, float], None]
@@ -40,16 +41,18 @@ Observer = Callable[[str, float], None]
 class PrometheusMetrics:
     """The load of the fleet, by PromQL.  Settings are asked for at every look, so they may change at any time.
 
-    `observe_query(name, seconds)` is told how long each query took.
+    `targets` says whose engine a pod is; `observe_query(group, seconds)` is told how long each query took.
     """
 
     def __init__(
         self,
         settings: Callable[[], PrometheusSettings],
+        targets: Callable[[], Targets],
         *,
         observe_query: Observer = lambda _name, _seconds: None,
     ) -> None:
         self._settings = settings
+        self._targets = targets
         self._observe_query = observe_query
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._look: Future[FleetLoad] | None = None
@@ -59,15 +62,18 @@ class PrometheusMetrics:
         """Whether the settings name a Prometheus at all."""
         return bool(self._settings().url)
 
-    async def load(self, percentiles: Collection[int]) -> FleetLoad:
-        """One look, with TTFT at these percentiles.  Raises MetricsError when anything at all is wrong with it."""
+    async def load(self, *, since_s: float = INTERVAL_S) -> FleetLoad:
+        """One look; the last one was `since_s` ago.  Raises MetricsError when anything at all is wrong with it."""
         if self._look is not None and not self._look.done():
             raise MetricsError("the last look at Prometheus has not come back yet")
         settings = self._settings()
-        self._look = self._thread.submit(self._load, settings, frozenset(percentiles))
-        limit_s = seconds(settings.timeout) + _SLACK_S * (len(_FIXED) + len(percentiles))
+        self._look = self._thread.submit(self._load, settings, self._targets(), since_s)
+        look = asyncio.wrap_future(self._look)
+        # What comes of a look that nobody waits for any more is of no interest, a failure either.
+        look.add_done_callback(lambda done: done.cancelled() or done.exception())
+        limit_s = seconds(settings.timeout) * _LOOK_TIMEOUTS
         try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._look)), limit_s)
+            return await asyncio.wait_for(asyncio.shield(look), limit_s)
         except TimeoutError as err:
             raise MetricsError(f"Prometheus took more than {limit_s:g} s") from err
 
@@ -75,13 +81,16 @@ class PrometheusMetrics:
         """Take no more looks.  A running one ends with its timeout."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, settings: PrometheusSettings, percentiles: frozenset[int]) -> FleetLoad:
+    def _load(self, settings: PrometheusSettings, targets: Targets, since_s: float) -> FleetLoad:
         with _session(settings) as session:
             client = _client(settings, session)
-            answers = {name: self._ask(client, name, query) for name, query in _FIXED.items()}
-            quantiles = {p: self._ask(client, "ttft", queries.ttft(p)) for p in sorted(percentiles)}
+            groups = queries.groups(since_s=since_s)
+            answers = [self._ask(client, group, query) for group, query in groups.items()]
+            counts = self._ask(client, queries.COUNTS.name, queries.counts())
         try:
-            return _fleet_load(answers, quantiles)
+            rows = _rows(series for answer in answers for series in answer)
+            arrivals = [(series["metric"], _lately(series["values"])) for series in counts]
+            return fleet_load(rows, arrivals, targets=targets, source="Prometheus", since_s=since_s)
         except _MALFORMED as err:
             raise MetricsError(f"Prometheus answered in an unknown shape: {err!r}") from err
 
@@ -93,16 +102,6 @@ class PrometheusMetrics:
             raise MetricsError(f"query {name} failed: {str(err)[:_ERROR_CHARS_MAX]}") from err
         self._observe_query(name, time.perf_counter() - started_s)
         return answer
-
-
-_FIXED = {
-    "in_flight": queries.IN_FLIGHT,
-    "age": queries.AGE,
-    "routers": queries.ROUTERS,
-    "first_tokens": queries.FIRST_TOKENS,
-    "started": queries.STARTED,
-    "answered": queries.ANSWERED,
-}
 
 
 def _client(settings: PrometheusSettings, session: requests.Session) -> PrometheusConnect:
@@ -142,48 +141,22 @@ def _headers(settings: PrometheusSettings) -> dict[str, str]:
     return headers
 
 
-def _fleet_load(
-    answers: Mapping[str, list[dict[str, Any]]], quantiles: Mapping[int, list[dict[str, Any]]]
-) -> FleetLoad:
-    in_flight, ages, routers, first_tokens = (
-        _by_tier(answers[name]) for name in ("in_flight", "age", "routers", "first_tokens")
-    )
-    ttft = {percentile: _by_tier(answer) for percentile, answer in quantiles.items()}
-    return FleetLoad(
-        tiers={
-            name: TierLoad(
-                in_flight=in_flight.get(name),
-                age_s=ages.get(name),
-                routers=int(routers.get(name, 0)),
-                first_tokens_per_s=first_tokens.get(name),
-                ttft_s={p: values[name] for p, values in ttft.items() if name in values},
-            )
-            for name in in_flight.keys() | first_tokens.keys()
-        },
-        started=_by_step(answers["started"]),
-        answered=_by_step(answers["answered"]),
-    )
-
-
-def _by_tier(answer: list[dict[str, Any]]) -> dict[Name, float]:
-    return {
-        Name(series["metric"][_NAMESPACE_LABEL], series["metric"]["model_tier"]): _value(series)
-        for series in answer
-        if {_NAMESPACE_LABEL, "model_tier"} <= series["metric"].keys()
-    }
-
-
-def _by_step(answer: list[dict[str, Any]]) -> dict[Name, dict[str, float]]:
-    counts: dict[Name, dict[str, float]] = {}
+def _rows(answer: Iterable[Mapping[str, Any]]) -> dict[str, list[Series]]:
+    found: dict[str, list[Series]] = {}
     for series in answer:
+        _timestamp, value = series["value"]
         labels = series["metric"]
-        if {_NAMESPACE_LABEL, "cascade", "tier"} <= labels.keys():
-            counts.setdefault(Name(labels[_NAMESPACE_LABEL], labels["cascade"]), {})[labels["tier"]] = _value(
-                series
-            )
-    return counts
+        found.setdefault(labels[queries.QUERY_LABEL], []).append((labels, float(value)))
+    return found
 
 
-def _value(series: Mapping[str, Any]) -> float:
-    _timestamp, value = series["value"]
-    return float(value)
+def _lately(points: Sequence[tuple[float, str]]) -> list[float]:
+    """The values back to the first gap: what nobody saw is no zero."""
+    values: list[float] = []
+    due_s: float | None = None
+    for at_s, value in reversed(points):
+        if due_s is not None and abs(at_s - due_s) > _EPSILON_S:
+            break
+        values.append(float(value))
+        due_s = at_s - INTERVAL_S
+    return values[::-1]

@@ -25,6 +25,7 @@ from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import handlers
 from modelfleet.control.capacity import CapacityLoop, World
 from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity_targets import targets
 from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.health import Health
 from modelfleet.control.metrics import StructureMetrics
@@ -119,7 +120,9 @@ class Operator:
         )
         instruments = CapacityMetrics(REGISTRY)
         self.prometheus = PrometheusMetrics(
-            lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query
+            lambda: self.ctx.settings.now.prometheus,
+            lambda: targets(self.ctx.view),
+            observe_query=instruments.observe_query,
         )
         world = World(
             view=self.ctx.view,

@@ -6,7 +6,7 @@ at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -28,6 +28,7 @@ _LOG = structlog.get_logger("modelfleet.capacity")
 # A burst of readiness events is one pass, and passes over a large fleet leave most of the core to others.
 _GAP_S_MIN, _GAP_S_MAX = 0.1, 1.0
 _GAP_PER_PASS = 4.0
+SINCE_S_MAX = 600.0  # what came before a longer silence tells nothing about the present
 
 Call = Literal["Accepted", "NotAsleep", "NotLeader"]
 
@@ -39,8 +40,8 @@ class Metrics(Protocol):
     def configured(self) -> bool:
         """Whether there is anybody to ask."""
 
-    async def load(self, percentiles: Collection[int]) -> FleetLoad:
-        """One look, with TTFT at these percentiles.  Raises MetricsError."""
+    async def load(self, *, since_s: float) -> FleetLoad:
+        """One look, so many seconds after the last one that found something.  Raises MetricsError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +157,17 @@ class CapacityLoop:
         if not self._world.metrics.configured:
             self._load, self._source = NOTHING, "Unset"
             return
+        asked_s = self._world.clock.now_s()
+        since_s = min(asked_s - self._load_taken_s, SINCE_S_MAX) if self._load_taken_s else self._interval_s()
         try:
-            self._load = await self._world.metrics.load(self._percentiles())
+            self._load = await self._world.metrics.load(since_s=since_s)
         except MetricsError as err:
             self._source = "Silent"
             self._instruments.query_errors.inc()
             _LOG.warning("metrics lost", error=str(err))
             return
         self._source = "Answers"
-        self._load_taken_s = self._world.clock.now_s()
+        self._load_taken_s = asked_s
 
     async def _hear(self) -> None:
         """Ask the routers of tiers that may sleep how long they had nothing to do."""
@@ -172,10 +175,6 @@ class CapacityLoop:
         asked = listener.addresses(self._store.tiers())
         reported = await self._world.routers.quiet(asked) if asked else {}
         self._heard = Heard(reported, at_s=self._world.clock.now_s())
-
-    def _percentiles(self) -> set[int]:
-        scaled = (tier.spec.scaling for tier in self._store.tiers().values())
-        return {m.percentile for scaling in scaled if scaling for m in scaling.metrics if m.type == "TTFT"}
 
     async def _pass(self, *, scale: bool) -> None:
         self._called.clear()

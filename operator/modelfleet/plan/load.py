@@ -19,25 +19,57 @@ SourceName = Literal["Prometheus", "Direct"]
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Answers since the last look, and those of them within the objectives."""
+
+    answers: float
+    good: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was answered since the last look."""
+
+    count: float  # answers, streams or not
+    ttft: Buckets | None = None  # seconds, of streams
+    itl: Buckets | None = None  # seconds, of the gaps of streams
+
+    def kept(self, *, ttft_s: float | None, itl_s: float | None) -> Kept | None:
+        """How many of them kept the objectives; None for an objective: there is none.
+
+        Latencies are measured of streams, in buckets (see Buckets.within for a bound between two edges).  The shares
+        of first tokens and of gaps within their bounds are each taken for a share of answers, and the smaller one
+        counts: an overloaded engine misses both with the same answers.  Answers without a stream keep what streams
+        keep.  None where nobody measured; without any stream all are taken to be good.
+        """
+        shares = [1.0]
+        for seen, bound_s in ((self.ttft, ttft_s), (self.itl, itl_s)):
+            if bound_s is None:
+                continue
+            if seen is None:
+                return None
+            share = seen.within(bound_s)
+            if share is not None:
+                shares.append(share)
+        return Kept(self.count, self.count * min(shares))
+
+
+@dataclass(frozen=True, slots=True)
 class TierLoad:
     """One ModelTier over all Cascades and routers."""
 
     in_flight: float | None = None  # requests, waiting ones included, mean of the last 15 s
     age_s: float | None = None  # of the oldest router's sample, by the source's own clock
     routers: int = 0  # router replicas that report now
-    first_tokens_per_s: float | None = None  # rate of TTFT observations over the last minute
-    ttft_s: Mapping[int, float] = field(
-        default_factory=dict
-    )  # by percentile, over the last minute; may be NaN
-
     # Requests that came to it: entered here, were passed on or escalated to here.  Last minute.
     rate_rps: float | None = None
-    ttft: Buckets | None = (
-        None  # seconds from asking for a replica to the first event of a stream; last minute
-    )
+    # Seconds from asking for a replica to the first event of a stream; last minute.  A count of zero tells an idle
+    # tier from one that nobody measures.
+    ttft: Buckets | None = None
     itl: Buckets | None = None  # seconds between two events of a stream; last minute
-    prompt_tokens: float | None = None  # mean of an answer, lately
-    output_tokens: float | None = None  # mean of an answer, lately
+    answers: Answers | None = None
+    prompt_tokens: float | None = None  # mean of an answer, given up ones included, lately
+    output_tokens: float | None = None  # likewise
     cached_share: float | None = None  # of the prompt tokens, found in engines' prefix caches; 0 to 1, lately
     # Mean seconds of an answer lately, without the time that requests waited for a replica.  Of an escalated request
     # the time at the tiers before is in it.
@@ -46,6 +78,7 @@ class TierLoad:
     waiting_engines: float | None = None  # requests that engines have taken and do not work on yet, now
     kv_used: float | None = None  # used part of the KV cache of the fullest replica, 0 to 1; vLLM only
     engines: int = 0  # replicas whose own metrics could be read
+    source: SourceName = "Prometheus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +91,6 @@ class StepLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Answers since the last look, and those of them within the objectives."""
-
-    answers: float
-    good: float
-
-
-@dataclass(frozen=True, slots=True)
 class CascadeLoad:
     """One Cascade over all its routers."""
 
@@ -74,32 +99,14 @@ class CascadeLoad:
     arrived: float | None = None  # requests since the last look
     # Requests in equal intervals of INTERVAL_S, the newest last; at most MEANS_S of them, fewer after a start.
     counts: tuple[float, ...] = ()
-    answers: float | None = None  # since the last look
+    answers: Answers | None = None  # over all its tiers
     failed: float | None = None  # errors that clients saw since the last look
-    ttft: Buckets | None = None  # seconds, since the last look, over all its tiers
-    itl: Buckets | None = None  # seconds, since the last look
     steps: Mapping[str, StepLoad] = field(default_factory=dict)
+    source: SourceName = "Prometheus"
 
     def kept(self, *, ttft_s: float | None, itl_s: float | None) -> Kept | None:
-        """How many answers since the last look kept the objectives; None for an objective: there is none.
-
-        Latencies are measured of streams, in buckets (see Buckets.within for a bound between two edges).  The shares
-        of first tokens and of gaps within their bounds are each taken for a share of answers, and the smaller one
-        counts: an overloaded engine misses both with the same answers.  Answers without a stream keep what streams
-        keep.  None where nobody measured; without any stream all are taken to be good.
-        """
-        if self.answers is None:
-            return None
-        shares = [1.0]
-        for seen, bound_s in ((self.ttft, ttft_s), (self.itl, itl_s)):
-            if bound_s is None:
-                continue
-            if seen is None:
-                return None
-            share = seen.within(bound_s)
-            if share is not None:
-                shares.append(share)
-        return Kept(self.answers, self.answers * min(shares))
+        """How many answers since the last look kept the objectives (see Answers.kept); None: nobody counted."""
+        return None if self.answers is None else self.answers.kept(ttft_s=ttft_s, itl_s=itl_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,6 @@ class FleetLoad:
     started: Mapping[Name, Mapping[str, float]]  # requests of the last hour by Cascade and step
     answered: Mapping[Name, Mapping[str, float]]  # likewise
     cascades: Mapping[Name, CascadeLoad] = field(default_factory=dict)
-    source: SourceName = "Prometheus"
     since_s: float = INTERVAL_S  # what "since the last look" means here, in seconds
 
 
