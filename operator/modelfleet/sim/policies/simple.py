@@ -93,13 +93,14 @@ class Damper:
 
 
 class Hpa:
-    """HPA v2 on requests in flight per replica (`tolerance` 0.1)."""
+    """HPA v2 on requests in flight per replica (`tolerance` 0.1), looked at as often as it does by itself."""
 
-    look_s = 15.0
-
-    def __init__(self, target: Target, *, tolerance: float = 0.1) -> None:
+    def __init__(
+        self, target: Target, *, tolerance: float = 0.1, look_s: float = 15.0, down_window_s: float = 300.0
+    ) -> None:
         self.name = f"hpa-concurrency-{label(target)}"
-        self._target, self._tolerance = target, tolerance
+        self.look_s = look_s
+        self._target, self._tolerance, self._down_window_s = target, tolerance, down_window_s
         self._dampers: dict[str, Damper] = {}
 
     def decide(self, seen: Seen) -> Orders:
@@ -113,7 +114,7 @@ class Hpa:
         target = target_of(self._target, tier)
         ratio = tier.in_flight / (target * max(1, tier.wanted))
         wish = tier.wanted if abs(ratio - 1) <= self._tolerance else math.ceil(tier.in_flight / target)
-        damper = self._dampers.setdefault(tier.tier.name, Damper())
+        damper = self._dampers.setdefault(tier.tier.name, Damper(down_window_s=self._down_window_s))
         return damper.settle(now_s, tier.wanted, bounded(tier, wish))
 
 
