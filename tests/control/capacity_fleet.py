@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from prometheus_client import CollectorRegistry
 
 from modelfleet import names
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Manifest
 from modelfleet.control.capacity import CapacityLoop, World
 from modelfleet.control.capacity_metrics import CapacityMetrics
@@ -145,6 +146,7 @@ class Fleet:
     told: Told = field(default_factory=Told)
     clock: Watch = field(default_factory=Watch)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    settings: FleetSettings = field(default_factory=FleetSettings)
 
     def __post_init__(self) -> None:
         scaling = {
@@ -168,7 +170,15 @@ class Fleet:
         self.loop = self.restarted()
 
     def restarted(self) -> CapacityLoop:
-        world = World(self.store, self.store, self.told, self.clock, self.prometheus, self.routers)
+        world = World(
+            self.store,
+            self.store,
+            self.told,
+            self.clock,
+            self.prometheus,
+            self.routers,
+            lambda: self.settings,
+        )
         self.registry = CollectorRegistry()
         return CapacityLoop(world, interval_s=lambda: 15.0, instruments=CapacityMetrics(self.registry))
 
@@ -182,6 +192,12 @@ class Fleet:
         """Change fields of a tier's spec.scaling."""
         thing = copy.deepcopy(self.store.objects[key])
         thing["spec"]["scaling"] |= scaling
+        self.store.put(thing)
+
+    def respec_tier(self, name: str, **spec: object) -> None:
+        """Change fields of a tier's spec."""
+        thing = copy.deepcopy(self.store.objects[Key("ModelTier", "ns", name)])
+        thing["spec"] |= spec
         self.store.put(thing)
 
     def verdict(self, key: Key, kind: str) -> str:

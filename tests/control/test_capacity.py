@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from modelfleet import names
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control.capacity_status import timestamp
 from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
 
@@ -203,6 +204,27 @@ async def test_a_schedule_that_cannot_be_read_is_said_and_the_others_hold(fleet:
     assert condition["message"] == (
         "Schedules that never run, while others hold: cron 0 8 31 6 *: Bad day-of-month; timeZone Mars/Base: no such time zone"
     )
+
+
+async def test_a_node_pool_has_an_end(fleet: Fleet):
+    fleet.settings = FleetSettings.model_validate({"nodePools": {"gpu": {"maxUnits": 7}}})
+    for name, count in (("small", 2), ("medium", 1)):
+        fleet.respec_tier(name, nodePool={"name": "gpu", "count": count})
+    fleet.in_flight(19.0)
+    for _ in range(3):
+        await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 3  # of two units each; medium has a size of one
+    assert fleet.condition(SMALL) == ("True", "PoolLimit")
+    value = fleet.registry.get_sample_value
+    assert value("modelfleet_operator_node_pool_units", {"node_pool": "gpu"}) == 7
+    assert value("modelfleet_operator_node_pool_units_max", {"node_pool": "gpu"}) == 7
+
+    fleet.settings = FleetSettings()
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 5
+    assert value("modelfleet_operator_node_pool_units", {"node_pool": "gpu"}) is None
 
 
 async def test_metrics_lost_for_long_fall_back_to_what_was_asked_for(fleet: Fleet):

@@ -59,6 +59,13 @@ class NodePool(SettingsModel):
         pattern=r"^[0-9]+(\.[0-9]+)?$",
         description="US dollars per hour and unit, shown as a metric.",
     )
+    max_units: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Units that all tiers of the pool may have together, nodePool.count for each replica. Tiers that scale "
+        "share what the others leave. Default: no limit but their maxReplicas.",
+    )
 
 
 class Images(SettingsModel):
@@ -192,6 +199,43 @@ class CapacitySettings(SettingsModel):
     """The loop that decides replicas and weights."""
 
     interval: Duration = Field(default="15s", description="Time between two decisions.")
+    cold_start: Duration = Field(
+        default="2m",
+        description="How long a new replica takes to answer, where neither its profile nor three past starts tell.",
+    )
+
+
+class EngineProfile(SettingsModel):
+    """How fast one replica of a model is on its accelerator.  Times of a step of continuous batching, in seconds."""
+
+    step_seconds: float = Field(gt=0, lt=60, description="Of a step, however little is in it.")
+    step_seconds_per_sequence: float = Field(ge=0, lt=1, description="For each sequence that decodes in it.")
+    step_seconds_per_context_token: float = Field(
+        ge=0, lt=1, description="For each token of the contexts of these sequences."
+    )
+    step_seconds_per_prompt_token: float = Field(
+        gt=0, lt=1, description="For each token of a prompt that is read in it."
+    )
+    prefill_step_seconds_min: float = Field(
+        default=0.0, ge=0, lt=60, description="Shortest step that reads a prompt."
+    )
+    first_token_seconds: float = Field(
+        default=0.002, ge=0, lt=60, description="Of a request beside the steps: parsing, scheduling, sending."
+    )
+    sequences_max: int = Field(ge=1, le=100_000, description="Sequences that run at a time.")
+    step_tokens_max: int = Field(
+        default=8192, ge=1, le=10_000_000, description="Tokens that are decoded and read in one step."
+    )
+    kv_tokens: int = Field(ge=1, le=10_000_000_000, description="Tokens of contexts that fit into memory.")
+    logprob_slowdown: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Share of a step that log probabilities of all its sequences add.",
+    )
+    cold_start: Duration | None = Field(
+        default=None, description="How long a new replica takes to answer. Default: capacity.coldStart."
+    )
 
 
 class FleetSettings(SettingsModel):
@@ -205,6 +249,10 @@ class FleetSettings(SettingsModel):
     )
     hub: HubSettings = Field(default=HubSettings(), description="Where hf:// models come from.")
     capacity: CapacitySettings = Field(default=CapacitySettings(), description="The capacity loop.")
+    profiles: dict[DnsName, EngineProfile] = Field(
+        default={},
+        description="How fast engines are, by the name that scaling.profile gives. They go before those the operator brings.",
+    )
     image_pull_secrets: list[DnsName] = Field(
         default=[], description="Names of Secrets that pull images, in the namespace of the pods."
     )

@@ -1,12 +1,16 @@
-"""The user's controls of one tier, from its spec to the planner's words: observes, decides nothing."""
+"""The user's controls, from spec and settings to the planner's words: observes, decides nothing."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from modelfleet.api import pins
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import seconds
+from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.scaling import Scaling
 from modelfleet.plan.schedule import Schedule, Scheduled, scheduled
-from modelfleet.plan.snapshot import Fallback
+from modelfleet.plan.snapshot import Fallback, Name, Pool
 
 
 def schedules(scaling: Scaling, now_s: float) -> Scheduled:
@@ -24,6 +28,20 @@ def schedules(scaling: Scaling, now_s: float) -> Scheduled:
         ],
         now_s,
     )
+
+
+def pools(settings: FleetSettings, tiers: Mapping[Name, ModelTier]) -> dict[str, Pool]:
+    """The node pools with a limit, and what tiers that do not scale have of them."""
+    limits = {
+        name: pool.max_units for name, pool in settings.node_pools.items() if pool.max_units is not None
+    }
+    taken = dict.fromkeys(limits, 0)
+    for tier in tiers.values():
+        pool = tier.spec.node_pool
+        if pool is not None and pool.name in taken and tier.spec.scaling is None and not tier.spec.suspend:
+            replicas = pins.replicas(tier.metadata.annotations).replicas or tier.spec.replicas
+            taken[pool.name] += replicas * pool.count
+    return {name: Pool(units_max, taken[name]) for name, units_max in limits.items()}
 
 
 def fallback(scaling: Scaling) -> Fallback | None:

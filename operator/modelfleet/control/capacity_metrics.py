@@ -1,8 +1,10 @@
 """What the capacity loop shows of itself, as Prometheus metrics.  Times in seconds."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from modelfleet.plan.snapshot import Pool
 
 _TIER = ("fleet_namespace", "model_tier")
 _STEP = ("fleet_namespace", "cascade", "tier")
@@ -14,6 +16,7 @@ class CapacityMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._tiers: set[tuple[str, str]] = set()
         self._steps: set[tuple[str, str, str]] = set()
+        self._pools: set[str] = set()
         prefix = "modelfleet_operator_"
         self.desired_replicas = Gauge(
             f"{prefix}desired_replicas", "Replicas wanted.", _TIER, registry=registry
@@ -25,6 +28,18 @@ class CapacityMetrics:
             f"{prefix}would_be_replicas",
             "Replicas that a tier in mode Observe would be given.",
             _TIER,
+            registry=registry,
+        )
+        self.pool_units = Gauge(
+            f"{prefix}node_pool_units",
+            "Units wanted of a pool that has a limit.",
+            ("node_pool",),
+            registry=registry,
+        )
+        self.pool_units_max = Gauge(
+            f"{prefix}node_pool_units_max",
+            "Units that all tiers of a pool may have.",
+            ("node_pool",),
             registry=registry,
         )
         self.scale_decisions = Counter(
@@ -75,6 +90,16 @@ class CapacityMetrics:
             self.would_be_replicas.remove(*tier)
         else:
             self.would_be_replicas.labels(*tier).set(replicas)
+
+    def show_pools(self, units: Mapping[str, int], pools: Mapping[str, Pool]) -> None:
+        """What is wanted of each pool that has a limit, beside the limit."""
+        for pool in self._pools - pools.keys():
+            self.pool_units.remove(pool)
+            self.pool_units_max.remove(pool)
+        for name, pool in pools.items():
+            self.pool_units.labels(name).set(units[name])
+            self.pool_units_max.labels(name).set(pool.units_max)
+        self._pools = set(pools)
 
     def keep_only(
         self, *, tiers: Collection[tuple[str, str]], steps: Collection[tuple[str, str, str]]

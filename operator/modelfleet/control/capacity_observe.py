@@ -25,6 +25,7 @@ from modelfleet.plan.snapshot import (
     Missing,
     Name,
     Pause,
+    Pool,
     Reading,
     Sample,
     Sleep,
@@ -53,6 +54,7 @@ class Observed:
     load_taken_s: float
     source: Source
     heard: Heard = field(default_factory=Heard)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
 
 
 class Pods:
@@ -118,6 +120,7 @@ def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
             name: _cascade(name, cascade, seen=seen, pods=pods, readings=readings, memory=memory)
             for name, cascade in seen.cascades.items()
         },
+        pools=seen.pools,
     )
 
 
@@ -199,6 +202,8 @@ def _tier(
         scheduled=clock.replicas,
         blind_for_s=0.0 if past.lost_since_s is None else seen.now_s - past.lost_since_s,
         fallback=capacity_controls.fallback(scaling),
+        pool=tier.spec.node_pool.name if tier.spec.node_pool else "",
+        pool_units=tier.spec.node_pool.count if tier.spec.node_pool else 1,
         wishes=past.wishes,
         changes=past.changes,
     )

@@ -3,9 +3,9 @@
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.snapshot import TierSnapshot
 
-# Verdicts that are no plan of ours: somebody decided them by hand, or a request waits at a tier that runs nothing,
-# which would wait for ever.
-_NOT_OURS = frozenset({"Paused", "Suspended", "Pinned", "WokenUp"})
+BY_HAND = frozenset({"Paused", "Suspended", "Pinned"})
+# Requests wait at a tier that runs nothing, and would wait for ever.
+_NOT_SHOWN_ONLY = BY_HAND | {"WokenUp"}
 
 
 def fall_back(verdict: Verdict, snap: TierSnapshot) -> Verdict:
@@ -21,7 +21,7 @@ def fall_back(verdict: Verdict, snap: TierSnapshot) -> Verdict:
 def observe(verdict: Verdict, snap: TierSnapshot) -> Verdict:
     """In mode Observe: the replicas that are there, and what would have been done instead."""
     nothing_to_say = not verdict.active and verdict.replicas == snap.replicas
-    if not snap.observe or nothing_to_say or verdict.reason in _NOT_OURS:
+    if not snap.observe or nothing_to_say or verdict.reason in _NOT_SHOWN_ONLY:
         return verdict
     message = f"scaling.mode is Observe: it would run {verdict.replicas} replicas ({verdict.reason})"
     return Verdict(snap.replicas, "Observing", message, verdict.wish, active=False, instead=verdict)

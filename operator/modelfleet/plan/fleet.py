@@ -1,12 +1,12 @@
 """One snapshot in, one plan out: the place where replicas and weights are decided together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from modelfleet.plan import controls, planner, rules, weights
+from modelfleet.plan import controls, planner, pools, rules, weights
 from modelfleet.plan.group import Group
 from modelfleet.plan.rules import Verdict
-from modelfleet.plan.snapshot import FleetSnapshot, Name, TierSnapshot
+from modelfleet.plan.snapshot import FleetSnapshot, Name
 from modelfleet.plan.weights import WeightsVerdict
 
 
@@ -36,6 +36,7 @@ class Plan:
     tiers: Mapping[Name, Verdict]
     cascades: Mapping[Name, WeightsVerdict]
     planned: Sequence[Planned] = ()
+    tier_plans: Mapping[Name, planner.TierPlan] = field(default_factory=dict)
 
 
 def plan(fleet: FleetSnapshot, plannings: Sequence[Planning] = ()) -> Plan:
@@ -48,16 +49,24 @@ def plan(fleet: FleetSnapshot, plannings: Sequence[Planning] = ()) -> Plan:
     }
     return Plan(
         planned=planned,
-        tiers={
-            name: _tier(replace(tier, planned=found.get(name)), fleet.now_s)
-            for name, tier in fleet.tiers.items()
-        },
+        tier_plans=found,
+        tiers=_within_controls(
+            {
+                name: rules.decide(replace(tier, planned=found.get(name)), fleet.now_s)
+                for name, tier in fleet.tiers.items()
+            },
+            fleet,
+        ),
         cascades={name: weights.decide(cascade) for name, cascade in fleet.cascades.items()},
     )
 
 
-def _tier(snap: TierSnapshot, now_s: float) -> Verdict:
-    return controls.observe(controls.fall_back(rules.decide(snap, now_s), snap), snap)
+def _within_controls(verdicts: Mapping[Name, Verdict], fleet: FleetSnapshot) -> Mapping[Name, Verdict]:
+    """Pools share out what all else has decided; observing comes last, since it shows what would be done."""
+    tiers = fleet.tiers
+    fallen = {name: controls.fall_back(verdict, tiers[name]) for name, verdict in verdicts.items()}
+    limited = pools.limit(fallen, tiers, fleet.pools)
+    return {name: controls.observe(verdict, tiers[name]) for name, verdict in limited.items()}
 
 
 def _planned(planning: Planning) -> Planned:

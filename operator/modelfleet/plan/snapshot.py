@@ -5,7 +5,7 @@ happened.  What must outlive a tick (past wishes, past changes) is a field here,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from modelfleet.plan.behavior import Behavior
@@ -100,6 +100,14 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """What the settings allow of one node pool.  `taken`: units of tiers that have a size and do not scale."""
+
+    units_max: int
+    taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
     """What to have at least once no metric has been read for `after_s`."""
 
@@ -131,7 +139,9 @@ class TierSnapshot:
     stale_after_s: float
     sleep: Sleep | None = None  # None: something runs at all times
     routed: bool = True  # some Cascade sends requests here
-    planned: TierPlan | None = None  # what the plan of its Cascades has for it; it counts where there are no targets
+    planned: TierPlan | None = (
+        None  # what the plan of its Cascades has for it; it counts where there are no targets
+    )
     unplanned: Unplanned | None = None  # why nothing plans it
     source: Source = "Answers"
     paused: Pause = ""
@@ -140,6 +150,8 @@ class TierSnapshot:
     scheduled: int = 0  # replicas that a schedule asks for now; replicas_min holds them, too
     blind_for_s: float = 0.0  # for how long no metric at all has been read
     fallback: Fallback | None = None
+    pool: str = ""  # of nodes
+    pool_units: int = 1  # of the pool, for one replica
     wishes: tuple[Wish, ...] = ()
     changes: tuple[Change, ...] = ()
 
@@ -184,3 +196,4 @@ class FleetSnapshot:
     now_s: float
     tiers: Mapping[Name, TierSnapshot]
     cascades: Mapping[Name, CascadeSnapshot]
+    pools: Mapping[str, Pool] = field(default_factory=dict)  # that have a limit
