@@ -38,6 +38,7 @@ CROSS_CUTTING = {
     "router/test_cold": "what pool, judged and wake do of a tier that sleeps",
     "router/test_pass_through": "what relay, call, headers and judged leave alone",
     "router/test_fuzz": "the same bytes after accidents",
+    "router/test_outage": "what upstream, health, pool, state and metrics tell of an API that cannot be asked",
     "router/test_overload": "what relay, pool, health and budget are together",
     "router/test_one_answer": "no answer has bytes of two engines, whatever these do",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",

@@ -204,7 +204,7 @@ def test_a_full_line_is_shared(comers: list[str], most: int):
 
 
 def test_guess_is_made_of_the_length_and_the_answer_that_it_allows():
-    assert fair.guess(400_000, 0) > 100 * fair.guess(400, 200)
-    assert fair.guess(400, 16) == 100 + 32
-    assert fair.guess(400, 1 << 20) == 100 + 2 * fair.ANSWER_TOKENS
+    assert fair.guess(400_000, {}) > 100 * fair.guess(400, {"max_tokens": 200})
+    assert fair.guess(400, {"max_tokens": 16}) == 100 + 32
+    assert fair.guess(400, {"max_completion_tokens": 1 << 20}) == 100 + 2 * fair.ANSWER_TOKENS
     assert fair.cost((100, 50)) == 200

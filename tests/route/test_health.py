@@ -91,6 +91,53 @@ def test_how_long_it_is_out(how: dict[str, float], want_s: float):
     assert _out(**how).until_s - NOW_S == pytest.approx(want_s)
 
 
+def _failed(fault: str, reason: str = "ConsecutiveFailures") -> Health:
+    found = Health()
+    found.fault = fault
+    found.take_out(reason, now_s=NOW_S, spin=0.0)
+    return found
+
+
+KNOCKS = {
+    "nothing is known of it": (Health(), 0.0, True),
+    "it could not be reached, and rests": (_failed("TLS"), OUT_S - 0.1, False),
+    "it could not be reached, and has rested": (_failed("TLS"), OUT_S, True),
+    "it was reached and failed": (_failed("Status5xx"), OUT_S, False),
+}
+
+
+@pytest.mark.parametrize(("found", "after_s", "want"), KNOCKS.values(), ids=KNOCKS)
+def test_knocks(found: Health, after_s: float, want: bool):  # noqa: FBT001 - a row
+    assert found.wants_knock(NOW_S + after_s) is want
+
+
+def test_one_that_answers_is_not_knocked_at():
+    found = Health()
+    found.succeeded(NOW_S)
+
+    assert not found.wants_knock(NOW_S)
+
+
+OUTAGES = {
+    "well": (Health(), ""),
+    "could not be reached": (_failed("TLS"), "TLS"),
+    "asked for rest": (_failed("RateLimited", health.RESTS), ""),
+}
+
+
+@pytest.mark.parametrize(("found", "want"), OUTAGES.values(), ids=OUTAGES)
+def test_outage(found: Health, want: str):
+    assert found.outage() == want
+
+
+def test_one_that_can_be_reached_again_is_probed():
+    found = _failed("TLS")
+
+    assert found.reached(NOW_S + OUT_S)
+    assert (found.state, found.outage(), found.room(100, NOW_S + OUT_S)) == ("Probing", "", 1)
+    assert not found.reached(NOW_S + OUT_S)
+
+
 JUDGED = {
     "an answer": ("Answered", False, True),
     "an answer that was not good enough for us": ("Escalated", False, True),

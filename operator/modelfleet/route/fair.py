@@ -10,8 +10,10 @@ The laws: of two tenants that wait all the time neither is given more than the l
 other; each request is passed by only so many others, so none waits for ever; of one tenant all go in their order.
 """
 
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+from modelfleet.route import context
 
 W = TypeVar("W")
 X = TypeVar("X")
@@ -138,9 +140,9 @@ class FairLine(Generic[W, X]):
                     del self._given[tenant]
 
 
-def guess(body_bytes: int, answer_tokens: int) -> float:
-    """What a request will be charged, by its length and how long an answer it allows (0: it does not say)."""
-    answer = min(answer_tokens or ANSWER_TOKENS, ANSWER_TOKENS)
+def guess(body_bytes: int, fields: Mapping[str, Any]) -> float:
+    """What a request will be charged, by the length of its body and the answer that its fields allow."""
+    answer = min(context.answer_tokens(fields) or ANSWER_TOKENS, ANSWER_TOKENS)
     return max(1.0, body_bytes / BYTES_PER_TOKEN + OUTPUT_WEIGHT * answer)
 
 

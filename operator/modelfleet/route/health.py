@@ -36,6 +36,11 @@ _FAULTS: Final = frozenset({
 _NEITHER: Final = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
 
 
+# Of an API outside the fleet: there was nobody to send anything to.
+_UNREACHED: Final = frozenset({"Refused", "ConnectTimeout", "TLS", "AddressDenied"})
+RESTS: Final = "RetryAfter"  # it was taken out because it asked for that
+
+
 def judge(outcome: str, *, external: bool) -> bool | None:
     """Whether an attempt's outcome speaks for a replica; None: it says nothing about it.
 
@@ -57,11 +62,23 @@ def may_leave(*, out: int, total: int) -> bool:
 class Health:
     """What is known of one replica.  Time is monotonic seconds and comes in."""
 
-    __slots__ = ("bad", "good", "in_row", "reason", "since_s", "state", "times", "until_s", "window_s")
+    __slots__ = (
+        "bad",
+        "fault",
+        "good",
+        "in_row",
+        "reason",
+        "since_s",
+        "state",
+        "times",
+        "until_s",
+        "window_s",
+    )
 
     def __init__(self) -> None:
         self.state: State = "In"
         self.reason = ""  # why it was taken out, one word; kept until it is back
+        self.fault = ""  # how its last failure ended, one word, where that is told
         self.since_s = 0.0  # when the state began
         self.until_s = 0.0  # Out: when it may be probed
         self.times = 0  # taken out in a row
@@ -76,8 +93,12 @@ class Health:
         if self.state == "Probing" and self.good >= GOOD_PROBES:
             self._enter("Returning", now_s)
 
-    def failed(self, now_s: float) -> str | None:
-        """Count a failure.  Why the replica should be taken out, one word; None: not yet."""
+    def failed(self, now_s: float, *, fault: str = "") -> str | None:
+        """Count a failure.  Why the replica should be taken out, one word; None: not yet.
+
+        `fault`: how it failed, of one that is knocked at.
+        """
+        self.fault = fault
         self.in_row += 1
         if now_s - self.window_s > WINDOW_S:
             self.window_s, self.good, self.bad = now_s, 0, 0
@@ -90,6 +111,24 @@ class Health:
             return "ConsecutiveFailures"
         enough = self.bad >= FAILURES_MIN and 100 * self.bad >= FAILURE_PERCENT * (self.bad + self.good)
         return "FailureRatio" if enough else None
+
+    def wants_knock(self, now_s: float) -> bool:
+        """Whether somebody should see if it can be reached at all, before it gets a request."""
+        if self.state == "Out":
+            return now_s >= self.until_s and self.fault in _UNREACHED
+        return self.state == "In" and not self.good and not self.bad  # nothing is known of it
+
+    def reached(self, now_s: float) -> bool:
+        """A knock was answered.  Whether it is probed now, as it was out."""
+        if self.state != "Out":
+            self.good += 1
+            return False
+        self._enter("Probing", now_s)
+        return True
+
+    def outage(self) -> str:
+        """Why it gets no requests, one word; empty: it may have some, or has only asked for rest."""
+        return (self.fault or self.reason) if self.state == "Out" and self.reason != RESTS else ""
 
     def take_out(self, reason: str, *, now_s: float, spin: float, at_least_s: float = 0.0) -> None:
         """No requests for a while.  `spin`: uniform in [0, 1), spreads the return; `at_least_s`: what the API asked for."""
@@ -105,8 +144,11 @@ class Health:
         self._enter("Probing", now_s)
 
     def room(self, limit: int, now_s: float) -> int:
-        """How many requests at a time it may have now, of `limit` in health.  Moves on to the next state when it is time."""
-        if self.state == "Out" and now_s >= self.until_s:
+        """How many requests at a time it may have now, of `limit` in health.  Moves on to the next state when it is time.
+
+        One that could not be reached stays out until a knock has been answered.
+        """
+        if self.state == "Out" and now_s >= self.until_s and self.fault not in _UNREACHED:
             self._enter("Probing", now_s)
         elif self.state == "Returning" and now_s - self.since_s >= RETURN_S:
             self.reason, self.times = "", 0

@@ -81,7 +81,7 @@ def _rate(pool: Pool, now_s: float) -> dict[str, Any] | None:
     return {
         "requestsPerMinute": requests,  # of this router
         "tokensPerMinute": tokens,
-        "opensInSeconds": round(pool.rate_opens_s(now_s), 3),
+        "opensInSeconds": round(pool.rate_s(now_s), 3),
     }
 
 

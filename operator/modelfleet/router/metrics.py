@@ -155,6 +155,9 @@ class RouterMetrics(Collector):
         # Entries by whether they can be used; None where nobody needs a key.
         self.api_keys: Callable[[], Mapping[str, int]] | None = None
         self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
+        self.outages: Callable[[], Mapping[str, str]] = (
+            dict  # external ModelTiers that cannot be asked, and why
+        )
 
     def tier(self, cascade: str, tier: str, model_tier: str) -> TierStats:
         """The numbers of one tier; the same object as long as the tier is in the table."""
@@ -236,6 +239,12 @@ class RouterMetrics(Collector):
         for labels, absent in self.keys_missing.items():
             missing.add_metric(labels, float(absent))
         yield missing
+        down = _gauge(
+            "external_down", "1 for an external tier that this router cannot ask", (*_POOL_LABELS, "reason")
+        )
+        for model_tier, why in self.outages().items():
+            down.add_metric((self.namespace, model_tier, why), 1.0)
+        yield down
         if self.access_log is not None:
             lines = _counter(
                 "access_log_lines", "Lines of the access log, by what became of them", ("result",)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from modelfleet.api.route_table import ColdRule
-from modelfleet.route import affinity, choose, context, health, waiting
+from modelfleet.route import affinity, choose, health, waiting
 from modelfleet.route.budget import RetryBudget
 from modelfleet.route.fair import FairLine, cost, guess
 from modelfleet.route.rate import Rate
@@ -138,19 +138,19 @@ class Pool:
             self._give(replica, tried, now_s)
             return replica
         if self.cold is not None and not self.replicas:
-            wish = _Wish((), key, deadline_s, now_s + self.cold.hold_s, _tokens(waiter, fields))
-            return self._hold(waiter, wish, now_s)
-        loser = self._loser(waiter, self.waiting_max)
+            until_s = now_s + self.cold.hold_s
+            return self._hold(waiter, _Wish((), key, deadline_s, until_s, guess(waiter.size, fields)), now_s)
+        full, loser = self._full(waiter, self.waiting_max)
         why = waiting.barrier(
             ahead=self._line.ahead(waiter.tenant),
-            full=loser is None and len(self._line) >= self.waiting_max,
+            full=full,
             room=self._room(tried),
             hold_s=self.hold_s,
             left_s=deadline_s - now_s,
-            rate_s=self._rate_s(now_s),
+            rate_s=self.rate_s(now_s),
         )
         if why is None:
-            wish = _Wish(tried, key, deadline_s, deadline_s, _tokens(waiter, fields))
+            wish = _Wish(tried, key, deadline_s, deadline_s, guess(waiter.size, fields))
             self._join(waiter, wish, loser, "QueueFull")
         return why
 
@@ -159,19 +159,20 @@ class Pool:
         if self._called_s is None:
             self._called_s = now_s
         self._wake(self.held)
-        loser = self._loser(waiter, self._held_max)
+        full, loser = self._full(waiter, self._held_max)
         held_bytes = waiter.size + sum([one.size for one in self._line if one is not loser])
-        if loser is None and len(self._line) >= self._held_max:
-            return waiting.HOLD_FULL
-        if len(self._line) and held_bytes > HELD_BYTES_MAX:
+        if full or (len(self._line) and held_bytes > HELD_BYTES_MAX):
             return waiting.HOLD_FULL
         self._join(waiter, wish, loser, waiting.HOLD_FULL)
         self.stats.holds += 1
         return None
 
-    def _loser(self, waiter: Waiter, most: int) -> Waiter | None:
-        """Who leaves a line of `most` so that this one can wait."""
-        return self._line.gives_way(waiter.tenant) if len(self._line) >= most else None
+    def _full(self, waiter: Waiter, most: int) -> tuple[bool, Waiter | None]:
+        """Whether a line of at most so many has no place for this one, and who would leave it for one to be."""
+        if len(self._line) < most:
+            return False, None
+        loser = self._line.gives_way(waiter.tenant)
+        return loser is None, loser
 
     def _join(self, waiter: Waiter, wish: _Wish, loser: Waiter | None, why: str) -> None:
         if loser is not None:
@@ -213,7 +214,7 @@ class Pool:
             self.hold_s += (held_s - self.hold_s) * (_HOLD_GAIN if self.hold_s else 1.0)
             replica.health.succeeded(now_s)
         elif well is False:
-            why = replica.health.failed(now_s)
+            why = replica.health.failed(now_s, fault=outcome if self.external else "")
             if why is not None:
                 self._take_out(replica, why, now_s)
         if len(self._line):
@@ -222,7 +223,7 @@ class Pool:
     def pause(self, replica: Replica, asked_s: float, *, now_s: float) -> None:
         """An external API asks to be left alone for `asked_s`."""
         if self.external:
-            self._take_out(replica, "RetryAfter", now_s, at_least_s=asked_s)
+            self._take_out(replica, health.RESTS, now_s, at_least_s=asked_s)
 
     def retry_after_s(self, now_s: float) -> int:
         """When a client should ask again, in whole seconds."""
@@ -233,7 +234,7 @@ class Pool:
             back_s = min(replica.health.until_s for replica in self.replicas)
             return max(1, min(int(health.RETRY_AFTER_MAX_S), round(back_s - now_s)))
         return waiting.retry_after_s(
-            ahead=len(self._line), room=self._room(()), hold_s=self.hold_s, rate_s=self._rate_s(now_s)
+            ahead=len(self._line), room=self._room(()), hold_s=self.hold_s, rate_s=self.rate_s(now_s)
         )
 
     # What the world does.
@@ -282,6 +283,25 @@ class Pool:
             self._admit(now_s)
             self._dismiss(now_s)
 
+    def knock(self, now_s: float) -> None:
+        """See whether an API can be reached of which nothing is known, or which could not be."""
+        for replica in self.replicas if self.external else ():
+            if replica.health.wants_knock(now_s):
+                replica.knock(self._knocked)
+
+    def _knocked(self, replica: Replica, outcome: str, now_s: float) -> None:
+        """An API can be reached, or why it cannot."""
+        if not outcome and replica.health.reached(now_s):
+            self._tell(replica, "Out")
+            self.sweep(now_s)
+        elif outcome and health.judge(outcome, external=True) is False:
+            replica.health.failed(now_s, fault=outcome)
+            self._take_out(replica, "Unreachable", now_s)
+
+    def outage(self) -> str:
+        """Why no request reaches an external API from here, one word; empty: some may."""
+        return self.replicas[0].health.outage() if self.external and self.replicas else ""
+
     def _take_out(self, replica: Replica, why: str, now_s: float, *, at_least_s: float = 0.0) -> None:
         others = sum(other is not replica for other in self._out())
         if replica not in self.replicas or not (
@@ -293,7 +313,8 @@ class Pool:
         replica.room = 0
         self.stats.ejected[why] += 1
         self.stats.out = len(self._out())
-        self._tell(replica, before)
+        if before != "Out":
+            self._tell(replica, before)
         self._dismiss(now_s)
 
     def _tell(self, replica: Replica, before: str) -> None:
@@ -327,17 +348,13 @@ class Pool:
         if not tried:
             self.budget.request(now_s)  # those who were refused earn no retries
 
-    def rate_opens_s(self, now_s: float) -> float:
-        """When the API's rate lets in one who comes now: 0.0 now, or there is none."""
-        return self._rate_s(now_s)
-
     def _in_turn(self, now_s: float) -> bool:
         """Whether the rate lets in one who comes now: nobody may be before it."""
         if len(self._line):
             self._admit(now_s)
-        return not len(self._line) and not self._rate_s(now_s)
+        return not len(self._line) and not self.rate_s(now_s)
 
-    def _rate_s(self, now_s: float, *, first: bool = False) -> float:
+    def rate_s(self, now_s: float, *, first: bool = False) -> float:
         """When the rate lets in one who comes now, or the first in line: 0.0 now."""
         rate = self.rate
         if rate is None:
@@ -351,7 +368,7 @@ class Pool:
 
     def _admit(self, now_s: float) -> None:
         """Free places to those in line, in turn."""
-        while not self._rate_s(now_s, first=True) and (found := self._next()) is not None:
+        while not self.rate_s(now_s, first=True) and (found := self._next()) is not None:
             waiter, wish, replica = found
             if now_s + self.hold_s > wish.deadline_s:
                 self.quit(waiter)
@@ -381,7 +398,3 @@ class Pool:
             if not wish.tried:
                 return None  # no place is free at all
         return None
-
-
-def _tokens(waiter: Waiter, fields: Mapping[str, Any]) -> float:
-    return guess(waiter.size, context.answer_tokens(fields))

@@ -27,7 +27,7 @@ from modelfleet.api.route_table import (
     decode,
 )
 from modelfleet.route import waiting
-from modelfleet.route.endpoints import Address, addresses
+from modelfleet.route.endpoints import Address, addresses, addresses_by_port
 from modelfleet.route.outside import Outside, outside
 from modelfleet.route.overflow import Share
 from modelfleet.route.rate import Rate
@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 _HTTPS_PORT = 443
 _HTTP_PORT = 80
 _NO_RULES = RouterRules()
+
+# Of a tier: those of its own Service by that alone, others by the name of the port as well.
+Endpoints = Mapping[tuple[str, str | None], tuple[Address, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class _Draft:
     pools: dict[tuple[str, str], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
     keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)  # external ModelTiers without a replica, and why
 
 
 class State:
@@ -91,17 +95,23 @@ class State:
         self.metrics = metrics
         self.recorder = recorder
         metrics.api_keys = keys.counts if keys is not None else None
+        metrics.outages = self._outages
         self.listening = False
         self.draining = False
         self._secrets = secrets
         self._loop = loop
         self._config_map = names.route_table(router)
         self._table: RouteTable | None = None
-        self._endpoints: Mapping[str, tuple[Address, ...]] | None = None
+        self._endpoints: Endpoints | None = None
+        self.services: frozenset[str] = frozenset()  # that are not the operator's, and get requests
+        self.services_changed = asyncio.Event()
+        self._found: Endpoints | None = None  # the endpoints of those
+        self._served = False
         self._spin = spin
         self._replicas: dict[_Target, Replica] = {}
         self.pools: dict[tuple[str, str], Pool] = {}  # by ModelTier, and the base URL of an external one
         self._shares: dict[str, Share] = {}  # by Cascade
+        self._unusable: Mapping[str, str] = {}
         self._waker = Waker(loop=loop, namespace=metrics.namespace, calls=metrics.wake_calls)
 
     def unready_reason(self) -> str | None:
@@ -112,6 +122,10 @@ class State:
             return "no route table yet"
         if self._endpoints is None:
             return "no endpoints listed yet"
+        if self.services and self._found is None and not self._served:
+            return "no endpoints of existing Services listed yet"
+        # A Service that a later table adds takes no ready router away from the others.
+        self._served = self._served or self.listening
         return None if self.listening else "not listening yet"
 
     @property
@@ -135,7 +149,7 @@ class State:
             return
         try:
             table = decode(orjson.loads(config_map["data"][names.ROUTE_TABLE_KEY]))
-            self._swap(table, self._endpoints)
+            self._swap(table, self._endpoints, self._found)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             self.metrics.table_errors += 1
             _log.error(
@@ -147,38 +161,60 @@ class State:
         _log.info("route table loaded", extra={"version": version, "cascades": len(table.cascades)})
 
     def endpoint_slices_changed(self, found: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the addresses of all tiers."""
-        endpoints = addresses(found.values())
+        """Take the addresses of all tiers whose pods are the operator's."""
+        listed = addresses(found.values())
+        endpoints: Endpoints = {(service, None): where for service, where in listed.items()}
         if endpoints == self._endpoints:
             return
-        counts = {service: len(where) for service, where in sorted(endpoints.items())}
+        counts = {service: len(where) for service, where in sorted(listed.items())}
         _log.info("endpoints changed", extra={"replicas": counts})
-        self._swap(self._table, endpoints)
+        self._swap(self._table, endpoints, self._found)
+
+    def existing_slices_changed(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the addresses of `services`."""
+        listed = addresses_by_port(found.values())
+        endpoints: Endpoints = dict(listed.items())
+        if endpoints == self._found:
+            return
+        counts = {f"{service}:{port}": len(where) for (service, port), where in sorted(listed.items())}
+        _log.info("endpoints of existing Services changed", extra={"replicas": counts})
+        self._swap(self._table, self._endpoints, endpoints)
 
     def secrets_changed(self) -> None:
         """Take new keys and authorities."""
-        self._swap(self._table, self._endpoints)
+        self._swap(self._table, self._endpoints, self._found)
 
     def sweep(self, now_s: float) -> None:
         """Give back connections that idle, let replicas that were out come back; `now_s` is the loop's time."""
         for replica in self._replicas.values():
             replica.sweep(now_s)
         for pool in self.pools.values():
+            pool.knock(now_s)
             pool.sweep(now_s)
+
+    def _outages(self) -> Mapping[str, str]:
+        """The external ModelTiers that get no request from here, and why, in one word."""
+        found = {tier: pool.outage() for (tier, _), pool in self.pools.items() if pool.external}
+        return {tier: why for tier, why in (found | dict(self._unusable)).items() if why}
 
     # The output.
 
-    def _swap(self, table: RouteTable | None, endpoints: Mapping[str, tuple[Address, ...]] | None) -> None:
+    def _swap(
+        self, table: RouteTable | None, endpoints: Endpoints | None, existing: Endpoints | None
+    ) -> None:
         rules = table.rules if table is not None else _NO_RULES
         draft = _Draft(outside(rules.external_allow, rules.external_deny))
         routes = table.cascades if table is not None else ()
-        lines = {route.model_name: self._line(route, endpoints or {}, draft) for route in routes}
+        known: Endpoints = {**(endpoints or {}), **(existing or {})}
+        lines = {route.model_name: self._line(route, known, draft) for route in routes}
         # Everything that can fail is done: from here on it is plain assignments.
         gone = [replica for target, replica in self._replicas.items() if target not in draft.replicas]
         left = [pool for key, pool in self.pools.items() if key not in draft.pools]
         self._table, self._endpoints, self._replicas = table, endpoints, draft.replicas
+        self._found = existing
+        self._follow(routes)
         self.pools = {key: pool for key, (pool, _, _) in draft.pools.items()}
-        self._shares = draft.shares
+        self._shares, self._unusable = draft.shares, draft.unusable
         self.metrics.keep_only(
             (step.stats for one in lines.values() for step in one.steps),
             (pool.stats for pool in self.pools.values()),
@@ -208,6 +244,17 @@ class State:
         for replica in gone:
             replica.close()
 
+    def _follow(self, routes: Sequence[CascadeRoute]) -> None:
+        """Say which Services have to be watched beside those of the operator."""
+        services = frozenset(
+            tier.service or "" for route in routes for tier in route.tiers if tier.service_port is not None
+        )
+        if not services:
+            self._found = None  # Whoever names one again wants to know where it is then.
+        if services != self.services:
+            self.services = services
+            self.services_changed.set()
+
     def _rate(
         self, pool: Pool, external: ExternalTarget | None, lines: Mapping[str, Line], now_s: float
     ) -> tuple[Rate | None, list[TierStats]]:
@@ -223,7 +270,7 @@ class State:
         )
         return rate, [step.stats for one in lines.values() for step in one.steps if step.pool is pool]
 
-    def _line(self, route: CascadeRoute, endpoints: Mapping[str, tuple[Address, ...]], draft: _Draft) -> Line:
+    def _line(self, route: CascadeRoute, endpoints: Endpoints, draft: _Draft) -> Line:
         steps = []
         for tier in route.tiers:
             stats = self.metrics.tier(route.cascade, tier.name, tier.model_tier)
@@ -231,7 +278,7 @@ class State:
             if tier.external is not None:
                 steps.append(self._external(tier, tier.external, stats, draft))
                 continue
-            at = endpoints.get(tier.service or "", ())
+            at = endpoints.get((tier.service or "", tier.service_port), ())
             pool = self._pool(
                 tier, [_Target(tier.model_tier, each.host, each.port, None) for each in at], draft
             )
@@ -253,15 +300,18 @@ class State:
         if base is None:
             # One user's mistake must not stop the table of a whole namespace.
             _log.error("external address is none", extra={"tier": tier.model_tier})
+            draft.unusable[tier.model_tier] = "BadURL"
             return Step(route=tier, pool=self._pool(tier, [], draft), stats=stats, path_prefix=b"", head=b"")
         key = self._secrets.key(external.api_key_file) if external.api_key_file else None
-        usable = True
+        tls = self._secrets.tls(external.ca_file) if base.secure else None
         if external.api_key_file is not None:
             draft.keys_missing[stats.labels] = key is None
-            usable = key is not None
-        tls = self._secrets.tls(external.ca_file) if base.secure else None
-        if base.secure and tls is None:
-            usable = False  # its own authority is not there (yet): nothing is ever sent unverified
+        if external.api_key_file is not None and key is None:
+            draft.unusable[tier.model_tier] = "KeyMissing"
+        elif base.secure and tls is None:
+            # Its own authority is not there (yet): nothing is ever sent unverified.
+            draft.unusable[tier.model_tier] = "CAMissing"
+        usable = tier.model_tier not in draft.unusable
         targets = [_Target(tier.model_tier, base.host, base.port, tls, draft.outside)] if usable else []
         return Step(
             route=tier,

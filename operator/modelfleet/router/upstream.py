@@ -7,6 +7,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -37,11 +38,23 @@ class Taker(Protocol):
     def upstream_lost(self, outcome: str, *, stale: bool) -> None: ...
 
 
+class _Visitor:
+    """Asks for nothing."""
+
+    outcome = ""
+
+    def upstream_head(self, status: int, headers: Headers, *, length_known: bool) -> None: ...
+    def upstream_body(self, data: bytes) -> None: ...
+    def upstream_end(self) -> None: ...
+    def upstream_lost(self, outcome: str, *, stale: bool) -> None:  # noqa: ARG002
+        self.outcome = outcome
+
+
 class Replica:
     """One address that takes requests."""
 
     __slots__ = (
-        "_idle", "_left", "_loop", "_outside", "_tls", "denied", "health", "host", "in_flight", "port", "room", "seed",
+        "_idle", "_knocking", "_left", "_loop", "_outside", "_tls", "denied", "health", "host", "in_flight", "port", "room", "seed",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +79,7 @@ class Replica:
         self.denied: tuple[str, ...] = ()  # those that its name had last, if none may
         self._idle: list[Upstream] = []
         self._left = False  # the table does not name it any more
+        self._knocking: asyncio.Task[None] | None = None
 
     def send(self, taker: Taker, request: bytes, *, fresh: bool = False) -> "Upstream":
         """Send `request` on a kept-alive connection, or on a new one."""
@@ -80,6 +94,19 @@ class Replica:
         connection.assign(taker, request)
         connection.connecting = self._loop.create_task(self._connect(connection))
         return connection
+
+    def knock(self, tell: "Callable[[Replica, str, float], None]") -> None:
+        """Connect and hang up, and tell why that failed, in one word (empty: it did not), and when.  One at a time."""
+        if self._knocking is None:
+            self._knocking = self._loop.create_task(self._knock(tell))
+
+    async def _knock(self, tell: "Callable[[Replica, str, float], None]") -> None:
+        visitor, connection = _Visitor(), Upstream(self)
+        connection.assign(visitor, b"")
+        await self._connect(connection)
+        connection.abort()
+        self._knocking = None
+        tell(self, visitor.outcome, self._loop.time())
 
     async def _connect(self, connection: "Upstream") -> None:
         limit_s = CONNECT_TIMEOUT_S if self._tls is None else CONNECT_TIMEOUT_TLS_S
