@@ -156,6 +156,8 @@ ACCEPTED_CASCADES = {
     "overflow of errors, all of them": weights(None, None)
     | {"overflow": {"when": ["Error"], "maxShare": 100}},
     "smallest cascade": changed(CASCADE, "tiers", TIERS[:1]),
+    "one objective": CASCADE | {"slo": {"itlP95": "50ms"}},
+    "both objectives": CASCADE | {"slo": {"ttftP95": "800ms", "itlP95": "50ms"}},
     "two tiers": CASCADE,
     "a name with a slash": CASCADE | {"modelName": "meta-llama/Llama-3.1-8B"},
     "relative weights": weights({"initial": 3}, {"initial": 1}, {"initial": 0, "max": 10}),
@@ -406,6 +408,14 @@ LLAMA_CPP_SPELLINGS = (
 )  # fmt: skip
 
 REJECTED_CASCADES = {
+    "objectives without any": (
+        CASCADE | {"slo": {}},
+        "give at least one objective: ttftP95, such as 800ms, or itlP95, such as 50ms",
+    ),
+    "an objective that is no time": (
+        CASCADE | {"slo": {"ttftP95": "fast"}},
+        "must be a duration above zero and at most 24h, such as 500ms",
+    ),
     "overflow with nowhere to go": (
         {**weights(None), "overflow": {}},
         "overflow needs a second tier: there is none to move on to",

@@ -181,10 +181,12 @@ class ServiceLevel(ApiModel):
     )
 
     ttft_p95: Duration | None = Field(
-        default=None, description="Time to the first token that 95 percent of streams are to keep, such as 800ms."
+        default=None,
+        description="Time to the first token that 95 percent of streams are to keep, such as 800ms.",
     )
     itl_p95: Duration | None = Field(
-        default=None, description="Time between two tokens that 95 percent of streams are to keep, such as 50ms."
+        default=None,
+        description="Time between two tokens that 95 percent of streams are to keep, such as 50ms.",
     )
 
 
@@ -294,6 +296,14 @@ class CascadeTierStatus(ApiModel):
     target_share: int | None = Field(
         default=None, description="Permille of answers that should come from here."
     )
+    carries_per_hour: int | None = Field(
+        default=None,
+        description="Requests of this Cascade that one replica answers in an hour within slo, as far as the plan knows. Routers "
+        "move entries by it.",
+    )
+    under_way: int | None = Field(
+        default=None, description="Requests of this Cascade that one replica has at a time then."
+    )
 
 
 class LastDecision(ApiModel):
@@ -325,7 +335,7 @@ class CascadeStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, Pinned, ShareOnTarget.",
+        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, Pinned, ShareOnTarget, WithinSLO.",
         json_schema_extra=list_map("type"),
     )
 

@@ -6,18 +6,21 @@ at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import structlog
 
-from modelfleet.control.capacity_act import Hand
+from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.control import capacity_controls
+from modelfleet.control.capacity_act import Hand, Pass
 from modelfleet.control.capacity_idle import Heard, Listener
 from modelfleet.control.capacity_memory import Memory, Store
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_observe import Observed, snapshot
+from modelfleet.control.capacity_plan import Planners
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import MetricsError
 from modelfleet.plan.fleet import plan
@@ -54,6 +57,7 @@ class World:
     clock: Clock
     metrics: Metrics
     routers: Reports
+    settings: Callable[[], FleetSettings] = FleetSettings
 
 
 class CapacityLoop:
@@ -74,6 +78,7 @@ class CapacityLoop:
         self._hand = Hand(
             world.cluster, world.events, store=self._store, memory=self._memory, instruments=instruments
         )
+        self._planners = Planners(world.view, self._memory, world.settings)
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
@@ -178,14 +183,16 @@ class CapacityLoop:
 
     async def _pass(self, *, scale: bool) -> None:
         self._called.clear()
+        tiers = self._store.tiers()
         seen = Observed(
             now_s=self._world.clock.now_s(),
-            tiers=self._store.tiers(),
+            tiers=tiers,
             cascades=self._store.cascades(),
             load=self._load,
             load_taken_s=self._load_taken_s,
             source=self._source,
             heard=replace(self._heard, woken=frozenset(self._memory.woken)),
+            pools=capacity_controls.pools(self._world.settings(), tiers),
         )
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
@@ -193,14 +200,24 @@ class CapacityLoop:
             steps={(*name, step.name) for name, chat in seen.cascades.items() for step in chat.spec.tiers},
         )
         known = frozenset(self._memory.tiers)
-        fleet = snapshot(seen, self._world.view, self._memory)
-        decided = plan(fleet)
-        due = [name for name in seen.tiers if scale or name not in known or name in seen.heard.woken]
-        await self._hand.carry_out(fleet, decided, seen, tiers=due)
+        fleet, groups = self._planners.told(snapshot(seen, self._world.view, self._memory), seen)
+        # A plan learns from every look, so there is one for each look, whatever else a pass is about.
+        plannings = self._planners.plannings(fleet, seen, groups, look_s=self._interval_s()) if scale else ()
+        decided = plan(fleet, plannings)
+        self._planners.remember(decided.planned)
+        due = [name for name in seen.tiers if scale or self._unheard(name, seen, known)]
+        outcomes = self._planners.outcomes(decided.planned, seen)
+        await self._hand.carry_out(Pass(seen, fleet, decided, outcomes), tiers=due)
         for name, load in seen.load.tiers.items():
             if name in seen.tiers and load.age_s is not None:
                 age_s = load.age_s + seen.now_s - seen.load_taken_s
                 self._instruments.metrics_age.labels(*name).set(age_s)
+
+    def _unheard(self, name: Name, seen: Observed, known: Collection[Name]) -> bool:
+        """Whether a tier cannot wait for the next look: it was called for, or is new and needs no plan."""
+        scaling = seen.tiers[name].spec.scaling
+        new = name not in known and (scaling is None or bool(scaling.metrics))
+        return new or name in seen.heard.woken
 
 
 def _log_invalid(key: Key, err: ValueError) -> None:

@@ -4,7 +4,8 @@ What could not be stored has not happened: nothing is remembered of it, and the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,10 +17,12 @@ from modelfleet.control import capacity_status
 from modelfleet.control.capacity_memory import Memory, Store, weights_spec
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_observe import Observed
+from modelfleet.control.capacity_plan import Outcome
 from modelfleet.control.ports import Cluster, Events, Key
 from modelfleet.errors import ClusterError
 from modelfleet.plan.facts import facts
 from modelfleet.plan.fleet import Plan
+from modelfleet.plan.pools import units
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.scale import remember_change, remember_wish
 from modelfleet.plan.snapshot import Change, FleetSnapshot, Name, TierSnapshot, Wish
@@ -29,6 +32,16 @@ _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
 _LOST = frozenset({"MetricsStale", "Fallback"})
 _BLIND = _LOST | {"MetricsPartlyStale"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What was seen in one pass, and what was decided."""
+
+    seen: Observed
+    fleet: FleetSnapshot
+    plan: Plan
+    outcomes: Mapping[Name, Outcome]
 
 
 class Hand:
@@ -44,39 +57,37 @@ class Hand:
         self._instruments = instruments
         self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
 
-    async def carry_out(
-        self, fleet: FleetSnapshot, decided: Plan, seen: Observed, *, tiers: Iterable[Name]
-    ) -> None:
+    async def carry_out(self, now: Pass, *, tiers: Iterable[Name]) -> None:
         """Write all weights, and the replicas of these tiers."""
         # Weights first: a request that starts at a dead tier hurts now, a replica takes a while anyway.
-        await self._each(
-            self._weigh(name, cascade, fleet, decided, seen) for name, cascade in seen.cascades.items()
-        )
-        await self._each(self._scale(name, seen.tiers[name], fleet, decided) for name in tiers)
+        await self._each(self._weigh(name, cascade, now) for name, cascade in now.seen.cascades.items())
+        await self._each(self._scale(name, now.seen.tiers[name], now) for name in tiers)
+        pools = now.fleet.pools
+        self._instruments.show_pools(units(now.plan.tiers, now.fleet.tiers, pools), pools)
 
     async def _each(self, acts: Iterable[Awaitable[None]]) -> None:
         for err in await asyncio.gather(*acts, return_exceptions=True):
             if isinstance(err, Exception):  # a bug met at one object must not cost the others their decisions
                 _LOG.error("decision not carried out", exc_info=err)
 
-    async def _scale(self, name: Name, tier: ModelTier, fleet: FleetSnapshot, decided: Plan) -> None:
+    async def _scale(self, name: Name, tier: ModelTier, now: Pass) -> None:
         """Write one tier's verdict.  What was not stored has not happened: the next tick decides again."""
-        verdict, snap = decided.tiers.get(name), fleet.tiers.get(name)
+        verdict, snap = now.plan.tiers.get(name), now.fleet.tiers.get(name)
         before = snap.replicas if snap else 0
-        told = facts(snap) if snap else ""
+        told = facts(snap, now.plan.tier_plans.get(name)) if snap else ""
         blind = verdict is not None and verdict.reason in _BLIND
         wanted = capacity_status.tier_status(
             tier,
             verdict,
             before=before,
             facts=told,
-            now_s=fleet.now_s,
+            now_s=now.fleet.now_s,
             first_blind_tick=blind and self._memory.tiers[name].blind_ticks == 0,
             answers=snap is not None and snap.sleep is not None and snap.sleep.answers,
         )
         if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
             return
-        self._remember_tier(name, snap, verdict, fleet.now_s)
+        self._remember_tier(name, snap, verdict, now.fleet.now_s)
         self._remember_sleep(name, snap, verdict)
         self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
         self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
@@ -110,11 +121,10 @@ class Hand:
         else:
             self._memory.asleep.discard(name)
 
-    async def _weigh(
-        self, name: Name, cascade: Cascade, fleet: FleetSnapshot, decided: Plan, seen: Observed
-    ) -> None:
+    async def _weigh(self, name: Name, cascade: Cascade, now: Pass) -> None:
         """Write one Cascade's verdict."""
-        verdict, before = decided.cascades[name], fleet.cascades[name].weights
+        verdict, before = now.plan.cascades[name], now.fleet.cascades[name].weights
+        outcome, seen = now.outcomes.get(name), now.seen
         asked = seen.source == "Answers"
         wanted = capacity_status.cascade_status(
             cascade,
@@ -122,11 +132,13 @@ class Hand:
             before=before,
             started=seen.load.started.get(name, {}) if asked else None,
             answered=seen.load.answered.get(name, {}) if asked else None,
-            now_s=fleet.now_s,
+            now_s=now.fleet.now_s,
+            within=outcome.within if outcome else None,
+            law=outcome.law if outcome else None,
         )
         if not await self._write(Key("Cascade", *name), cascade, wanted):
             return
-        self._remember_cascade(name, cascade, verdict, fleet.now_s)
+        self._remember_cascade(name, cascade, verdict, now.fleet.now_s)
         for step, weight in verdict.weights.items():
             self._instruments.weight_permille.labels(*name, step).set(weight)
         if before is None or dict(before) != dict(verdict.weights):

@@ -15,12 +15,14 @@ from modelfleet.api.model_tier import LastScale, ModelTier
 from modelfleet.control import capacity_controls
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan import shares
+from modelfleet.plan.publish import Carries, Law
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.schedule import Scheduled
+from modelfleet.plan.service_level import WithinSlo
 from modelfleet.plan.weights import WeightsVerdict
 
 _PERMILLE = 10  # per percent
-_SOMETIMES = ("Cold", "Scheduled")  # conditions of ours that come and go
+_SOMETIMES = ("Cold", "Scheduled", "WithinSLO")  # conditions of ours that come and go
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
         return _unscaled(tier)
     if verdict.reason == "MetricsPartlyStale":
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
-    if verdict.active and verdict.replicas == 0:
+    if verdict.active and (verdict.replicas == 0 or verdict.reason == "PoolLimit"):
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     return (
         _followed(tier)
@@ -160,11 +162,13 @@ def cascade_status(
     started: Mapping[str, float] | None,
     answered: Mapping[str, float] | None,
     now_s: float,
+    within: WithinSlo | None = None,
+    law: Law | None = None,
 ) -> Manifest:
-    """Of a Cascade: weights, shares, lastDecision and ShareOnTarget.
+    """Of a Cascade: weights, shares, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
 
-    `started` and `answered` count requests by tier; None means that nobody could be asked, and what was published
-    stays.
+    `started` and `answered` count requests by tier, `within` and `law` come from a plan; None means that nobody could
+    be asked, or nothing was planned in this pass, and what was published stays.
     """
     shown = {tier.name: tier for tier in cascade.status.tiers}
     started_shares = _shares(started, {n: t.started_share for n, t in shown.items()})
@@ -179,18 +183,42 @@ def cascade_status(
             message=f"{verdict.message} ({moves(order, before, verdict.weights)})",
         )
     on_target = shares.on_target(answered_shares, targets)
-    judged = Judged("ShareOnTarget", on_target.status, on_target.reason, on_target.message)
+    judged = [Judged("ShareOnTarget", on_target.status, on_target.reason, on_target.message)]
+    if cascade.spec.slo is not None:
+        judged.append(within_slo(cascade, within))
+    carries = shown_law(cascade) if law is None else law
     return {
         "tiers": [
             {"name": name, "weight": verdict.weights[name]}
             | _one("startedShare", started_shares, name)
             | _one("answeredShare", answered_shares, name)
             | _one("targetShare", targets, name)
+            | _one("carriesPerHour", {n: one.per_hour for n, one in carries.items()}, name)
+            | _one("underWay", {n: one.under_way for n, one in carries.items()}, name)
             for name in order
         ],
         "weights": " ".join(f"{name}={verdict.weights[name]}" for name in order),
-        "conditions": [_condition(cascade, judged, now_s)],
+        "conditions": [_condition(cascade, one, now_s) for one in judged],
     } | ({"lastDecision": last.model_dump(by_alias=True)} if last else {})
+
+
+def shown_law(cascade: Cascade) -> Law:
+    """What was published last."""
+    return {
+        tier.name: Carries(tier.carries_per_hour, tier.under_way)
+        for tier in cascade.status.tiers
+        if tier.carries_per_hour is not None and tier.under_way is not None
+    }
+
+
+def within_slo(cascade: Cascade, found: WithinSlo | None) -> Judged:
+    """Whether the objectives are kept; what was shown before where nothing was planned."""
+    shown = next((c for c in cascade.status.conditions if c.type == "WithinSLO"), None)
+    if found is not None:
+        return Judged("WithinSLO", found.status, found.reason, found.message[:MESSAGE_CHARS_MAX])
+    if shown is not None:
+        return Judged(shown.type, shown.status, shown.reason, shown.message)
+    return Judged("WithinSLO", "Unknown", "TooFewAnswers", "Fewer than 20 answers in the last hour")
 
 
 def moves(order: Sequence[str], before: Mapping[str, int] | None, after: Mapping[str, int]) -> str:
@@ -217,7 +245,9 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
     sent = {ours["type"] for ours in wanted["conditions"]}
     if any(kind in conditions and kind not in sent for kind in _SOMETIMES):
         return True
-    ours_of_tier = ("name", "weight", "startedShare", "answeredShare", "targetShare")
+    ours_of_tier = (
+        "name", "weight", "startedShare", "answeredShare", "targetShare", "carriesPerHour", "underWay",
+    )  # fmt: skip
     rows = [{k: v for k, v in tier.items() if k in ours_of_tier} for tier in have.get("tiers", [])]
     return sorted(rows, key=_row_name) != sorted(wanted.get("tiers", []), key=_row_name)
 

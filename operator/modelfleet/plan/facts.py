@@ -1,13 +1,13 @@
 """The numbers behind a change of replicas, in words: for the record of what happened, never for a condition."""
 
+from modelfleet.plan.planner import TierPlan
 from modelfleet.plan.scale import queue_per_replica
 from modelfleet.plan.snapshot import Idle, Missing, Target, TierSnapshot
 
 
-def facts(snap: TierSnapshot) -> str:
-    """Every target with what was measured against it; of a planned tier, what the plan saw."""
-    if not snap.targets and snap.planned is not None and snap.planned.carries_rps:
-        plan = snap.planned
+def facts(snap: TierSnapshot, plan: TierPlan | None = None) -> str:
+    """Every target with what was measured against it; of a tier without any, what its plan saw."""
+    if not snap.targets and plan is not None and plan.carries_rps:
         limit = f" within {plan.limit}" if plan.limit else ""
         return f"{plan.free} for {plan.bound}, {plan.carries_rps:.3g} requests/s each{limit}"
     return ", ".join(_fact(target, snap) for target in snap.targets)

@@ -61,7 +61,9 @@ def unplanned(
         return None
     if scaling.profile is not None and profile(scaling.profile, settings) is None:
         known = ", ".join(sorted({*settings.profiles, *PROFILES}))
-        text = f"There is no profile {scaling.profile} in the operator's settings, holding; there are: {known}"
+        text = (
+            f"There is no profile {scaling.profile} in the operator's settings, holding; there are: {known}"
+        )
         return Unplanned("ProfileUnknown", text)
     if any(name in group.tiers for group in found):
         return None

@@ -31,11 +31,14 @@ class TierFacts:
     rate_rps: float = 0.0
     prompt_tokens: float | None = None
     output_tokens: float | None = None
+    cached_tokens: float = 0.0  # of the prompt's
     answer_s: float | None = None
     itl_s: float | None = None
     waiting: float = 0.0
     kv: Sequence[float] = ()  # used part of the memory, by replica
     down_s: float | None = None
+    answers: float = 0.0  # since the look before
+    good: float = 0.0  # of those, within the objectives
 
 
 def tier_looks(tiers: Sequence[TierFacts], *, look_s: float) -> list[TierLook]:
@@ -100,11 +103,13 @@ def _tier_look(tier: TierFacts, *, look_s: float) -> TierLook:
         replicas_min=tier.replicas_min,
         replicas_max=tier.replicas_max,
         rate_rps=tier.rate_rps,
-        lengths=None if prompt is None or output is None else Lengths(prompt, output),
+        lengths=None if prompt is None or output is None else Lengths(prompt, output, tier.cached_tokens),
         itl_s=tier.itl_s,
         waiting=tier.waiting,
         kv=max(tier.kv, default=0.0),
         slots=tier.slots,
         answer_s=tier.answer_s,
         down_s=tier.down_s,
+        answers=tier.answers,
+        good=tier.good,
     )

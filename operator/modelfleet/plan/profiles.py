@@ -7,6 +7,7 @@ published step times (Vidur's profiles, MIT, and BLIS' decode constants), not me
 
 from collections.abc import Mapping
 
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.plan.engine import Engine
 
 PROFILES: Mapping[str, Engine] = {
@@ -74,3 +75,23 @@ PROFILES: Mapping[str, Engine] = {
         ),
     )
 }
+
+
+def profile(name: str, settings: FleetSettings) -> Engine | None:
+    """The profile of that name: of the settings, else one of ours; None where neither has it."""
+    told = settings.profiles.get(name)
+    if told is None:
+        return PROFILES.get(name)
+    return Engine(
+        name=name,
+        step_s=told.step_seconds,
+        step_s_per_sequence=told.step_seconds_per_sequence,
+        step_s_per_context_token=told.step_seconds_per_context_token,
+        step_s_per_prompt_token=told.step_seconds_per_prompt_token,
+        prefill_step_s_min=told.prefill_step_seconds_min,
+        first_token_s=told.first_token_seconds,
+        sequences_max=told.sequences_max,
+        step_tokens_max=told.step_tokens_max,
+        kv_tokens=told.kv_tokens,
+        logprob_slowdown=told.logprob_slowdown,
+    )

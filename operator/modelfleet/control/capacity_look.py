@@ -1,0 +1,182 @@
+"""From objects, pods and measured load to the planner's look at each group of Cascades: observes, decides nothing.
+
+A number that is missing, stale, or that a ready router did not contribute to makes the look incomplete: the planner
+holds then, whatever else is known.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from modelfleet import names
+from modelfleet.api.cascade import Cascade
+from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.api.meta import seconds
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.control.capacity_observe import STALE_AFTER_S, Observed, Pods, epoch_s, wanted_replicas
+from modelfleet.control.ports import Key, View
+from modelfleet.diff.pods import pod_ready
+from modelfleet.diff.starts import start
+from modelfleet.plan import demand
+from modelfleet.plan.behavior import behavior
+from modelfleet.plan.group import Group
+from modelfleet.plan.learned import Learned, Start
+from modelfleet.plan.load import INTERVAL_S, CascadeLoad, TierLoad
+from modelfleet.plan.look import TierFacts, tier_looks
+from modelfleet.plan.planner import Look
+from modelfleet.plan.profiles import profile
+from modelfleet.plan.sizing import Objectives
+from modelfleet.plan.snapshot import FleetSnapshot, Name
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Pods of all tiers: for how long each has been starting, and how long those that answer took."""
+
+    starting_s: Mapping[Name, Sequence[float]]
+    started: Mapping[Name, Sequence[Start]]
+
+
+def starting(view: View, tiers: Mapping[Name, ModelTier], *, now_s: float) -> Starting:
+    """Look at every pod once."""
+    owners = {(name.namespace, names.tier_child(name.name)): name for name in tiers}
+    ages: dict[Name, list[float]] = defaultdict(list)
+    done: dict[Name, list[Start]] = defaultdict(list)
+    for pod in view.list("Pod"):
+        meta = pod["metadata"]
+        child = (meta.get("labels") or {}).get(names.LABEL_TIER)
+        owner = owners.get((meta.get("namespace", ""), child)) if child else None
+        if owner is None or meta.get("deletionTimestamp"):
+            continue
+        if not pod_ready(pod):
+            ages[owner].append(max(0.0, now_s - epoch_s(meta.get("creationTimestamp"))))
+        elif (found := start(pod)) is not None:
+            done[owner].append(found)
+    return Starting(ages, done)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that looks are made from."""
+
+    seen: Observed
+    fleet: FleetSnapshot
+    view: View
+    pods: Pods
+    starting: Starting
+    settings: FleetSettings
+    look_s: float
+
+    def load(self, tier: Name) -> TierLoad:
+        return self.seen.load.tiers.get(tier, TierLoad())
+
+    def fresh(self, load: TierLoad | CascadeLoad, routers: Sequence[tuple[str, str]]) -> bool:
+        """Whether each of these routers has contributed to the numbers lately."""
+        expected = sum(len(self.pods.of_router(*router)) for router in routers)
+        age_s = math.inf if load.age_s is None else load.age_s + self.seen.now_s - self.seen.load_taken_s
+        return load.routers >= expected > 0 and 0 <= age_s <= STALE_AFTER_S
+
+
+def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
+    """One group."""
+    cascades = {name: sight.seen.cascades[name] for name in group.cascades}
+    loads = {name: sight.seen.load.cascades.get(name, CascadeLoad()) for name in cascades}
+    routers = {name: [_router(name, cascade)] for name, cascade in cascades.items()}
+    answers_back = sight.seen.source == "Answers"
+    gauges = answers_back and all(
+        sight.fresh(sight.load(tier), sorted({each[0] for each in routers.values()})) for tier in group.tiers
+    )
+    complete = gauges and all(
+        load.arrived is not None and sight.fresh(load, routers[name]) for name, load in loads.items()
+    )
+    goals = demand.goals(cascades.values())
+    kept = [
+        load.kept(ttft_s=demand.given(goals.ttft_s), itl_s=demand.given(goals.itl_s))
+        for load in loads.values()
+    ]
+    shares = demand.shares(cascades, loads, sight.seen.tiers)
+    priced = all(_dollars(sight.seen.tiers[tier], sight.settings) is not None for tier in group.tiers)
+    facts = [
+        _facts(tier, sight, learned, share=shares.get(tier, 0.0), goals=goals, priced=priced)
+        for tier in group.tiers
+    ]
+    return Look(
+        now_s=sight.seen.now_s,
+        look_s=sight.look_s,
+        since_s=max(1.0, sight.seen.load.since_s),
+        complete=complete and all(one is not None for one in kept),
+        arrived=sum(load.arrived or 0.0 for load in loads.values()),
+        counts=demand.added([load.counts for load in loads.values()]),
+        interval_s=INTERVAL_S,
+        # An error that a client saw kept nothing.
+        answers=sum(one.answers for one in kept if one) + sum(load.failed or 0.0 for load in loads.values()),
+        good=sum(one.good for one in kept if one),
+        goals=goals,
+        tiers=tier_looks(facts, look_s=sight.look_s),
+        gauges=gauges,
+    )
+
+
+def _facts(
+    name: Name, sight: Sight, learned: Learned, *, share: float, goals: Objectives, priced: bool
+) -> TierFacts:
+    tier, load, snap = sight.seen.tiers[name], sight.load(name), sight.fleet.tiers.get(name)
+    child = Key("Deployment", name.namespace, names.tier_child(name.name))
+    wanted = snap.replicas if snap is not None else wanted_replicas(tier, sight.view.get(child))
+    planned = snap is not None and not snap.targets and snap.replicas > 0
+    scaling = tier.spec.scaling
+    engine = profile(scaling.profile, sight.settings) if scaling and scaling.profile else None
+    ages = sight.starting.starting_s.get(name, ())
+    ready = len(sight.pods.of_tier(name))
+    # What a Deployment has not created yet is as new as can be.
+    missing = max(0, wanted - ready - len(ages))
+    kept = load.answers and load.answers.kept(
+        ttft_s=demand.given(goals.ttft_s), itl_s=demand.given(goals.itl_s)
+    )
+    return TierFacts(
+        name=name.name,
+        engine=engine,
+        slots=tier.slots or 0,
+        price=(_dollars(tier, sight.settings) if priced else None) or _units(tier),
+        share=share,
+        wanted=wanted,
+        ready=ready,
+        starting_s=(*ages, *(0.0 for _ in range(missing))),
+        replicas_min=snap.replicas_min if planned and snap is not None else wanted,
+        replicas_max=snap.replicas_max if planned and snap is not None else wanted,
+        cold_starts_s=[one.total_s for one in learned.starts.get(name.name, ())],
+        cold_start_s=_told_start_s(tier, sight.settings),
+        rate_rps=load.rate_rps or 0.0,
+        prompt_tokens=load.prompt_tokens,
+        output_tokens=load.output_tokens,
+        cached_tokens=(load.cached_share or 0.0) * (load.prompt_tokens or 0.0),
+        answer_s=load.answer_s,
+        itl_s=load.itl.mean if load.itl is not None else None,
+        waiting=(load.waiting_router or 0.0) + (load.waiting_engines or 0.0),
+        kv=() if load.kv_used is None else (load.kv_used,),
+        down_s=behavior(scaling.behavior).down.window_s if scaling is not None else None,
+        answers=kept.answers if kept else 0.0,
+        good=kept.good if kept else 0.0,
+    )
+
+
+def _router(name: Name, cascade: Cascade) -> tuple[str, str]:
+    return name.namespace, names.router(name.name if cascade.spec.router.dedicated else None)
+
+
+def _units(tier: ModelTier) -> int:
+    return tier.spec.node_pool.count if tier.spec.node_pool is not None else 1
+
+
+def _dollars(tier: ModelTier, settings: FleetSettings) -> float | None:
+    """Of one replica and hour; None where its pool tells no price."""
+    pool = settings.node_pools.get(tier.spec.node_pool.name) if tier.spec.node_pool is not None else None
+    return float(pool.price_per_hour) * _units(tier) if pool and pool.price_per_hour else None
+
+
+def _told_start_s(tier: ModelTier, settings: FleetSettings) -> float:
+    """How long a replica takes to answer, as people say."""
+    scaling = tier.spec.scaling
+    told = settings.profiles.get(scaling.profile) if scaling is not None and scaling.profile else None
+    return seconds(told.cold_start if told is not None and told.cold_start else settings.capacity.cold_start)

@@ -1,0 +1,91 @@
+"""Whether a Cascade keeps its objectives, and what would make it possible where it cannot."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from modelfleet.plan.demand import given
+from modelfleet.plan.planner import Look, Plan, State, TierLook, TierPlan
+from modelfleet.plan.sizing import Objectives, step_s, ttft_s
+
+GOAL = 0.95  # of the answers of the last hour
+ANSWERS_MIN = 20  # fewer say nothing
+_RECENT = 4  # counts that tell the present rate
+_MS_PER_S = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WithinSlo:
+    """Condition WithinSLO."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def attained(state: State) -> float | None:
+    """Share of the answers of the last hour that kept the objectives; None: too few to tell."""
+    answers = sum(count for count, _ in state.answered)
+    return sum(good for _, good in state.answered) / answers if answers >= ANSWERS_MIN else None
+
+
+def judge(look: Look, plan: Plan, state: State) -> WithinSlo:
+    """What to say of it."""
+    wrong = [
+        text
+        for tier, one in zip(look.tiers, plan.tiers, strict=True)
+        if (text := _short(look, plan, tier, one))
+    ]
+    if wrong:
+        return WithinSlo("False", "Infeasible", "; ".join(wrong))
+    share = attained(state)
+    if share is None:
+        return WithinSlo("Unknown", "TooFewAnswers", "Fewer than 20 answers in the last hour")
+    if share < GOAL:
+        return WithinSlo("False", "Missed", "Fewer than 95 % of the answers of the last hour kept spec.slo")
+    return WithinSlo("True", "Kept", "95 % of the answers of the last hour and more kept spec.slo")
+
+
+def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan) -> str | None:
+    """What the tier would need to carry its part; None where it can."""
+    if strict := _too_strict(look.goals, tier):
+        return strict
+    if tier_plan.bound != "Maximum" or not tier_plan.carries_rps or tier.replicas_max <= tier.replicas_min:
+        return None
+    needed = math.ceil(_owed_rps(look, plan, tier) / tier_plan.carries_rps)
+    return f"{tier.name} would need maxReplicas {needed}" if needed > tier.replicas_max else None
+
+
+def _owed_rps(look: Look, plan: Plan, tier: TierLook) -> float:
+    """Its part of what lies ahead."""
+    recent = look.counts[-_RECENT:]
+    now_rps = sum(recent) / max(1, len(recent)) / look.interval_s
+    ours = sum(one.share for one in look.tiers)
+    return max(now_rps * tier.share, plan.peak_rps * tier.share / ours if ours else 0.0)
+
+
+def _too_strict(goals: Objectives, tier: TierLook) -> str | None:
+    """The objective that an idle replica with the present requests would just keep."""
+    engine, lengths = tier.engine, tier.lengths
+    if engine is None or lengths is None:
+        return None
+    least: Sequence[tuple[str, float | None, float]] = (
+        ("ttftP95", given(goals.ttft_s), ttft_s(engine, lengths, 0.0)),
+        ("itlP95", given(goals.itl_s), step_s(engine, lengths, 0.0)),
+    )
+    parts = [
+        f"{name} of {_ms(goal)}, and an idle replica of {tier.name} takes {_ms(best, up=True)}"
+        for name, goal, best in least
+        if goal is not None and goal <= best
+    ]
+    return ", ".join(parts) or None
+
+
+def _ms(seconds: float, *, up: bool = False) -> str:
+    """Two digits, so that the words stay while lengths move a little."""
+    ms = seconds * _MS_PER_S
+    if not up:
+        return f"{ms:g}ms"
+    step = 10 ** max(0, math.floor(math.log10(max(1.0, ms))) - 1)
+    return f"{math.ceil(ms / step) * step:g}ms"

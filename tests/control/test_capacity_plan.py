@@ -1,0 +1,217 @@
+"""A Cascade that says what to keep: its tiers are planned together, live."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelfleet import names
+from modelfleet.plan.buckets import Buckets
+from modelfleet.plan.load import Answers, CascadeLoad, FleetLoad, TierLoad
+from modelfleet.plan.snapshot import Name
+from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
+
+MODEL = {"uri": "pvc://models/m.gguf"}
+FAST = Buckets((0.1, 0.5, float("inf")), (90.0, 100.0, 100.0), 8.0)
+
+
+class Planned(Fleet):
+    """A small and a medium tier of llama.cpp without metrics, behind one Cascade with objectives."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.scaled(SMALL.name)
+        self.scaled(MEDIUM.name)
+        self.cascade()
+        self.load(rps=2.0)
+        self.loop = self.restarted()
+
+    def scaled(self, name: str, **scaling: Any) -> None:
+        self.apply(
+            "ModelTier",
+            name,
+            {"model": MODEL, "llamaCpp": {"slots": 4}, "scaling": {"maxReplicas": 10, **scaling}},
+        )
+
+    def cascade(self, **spec: Any) -> None:
+        tiers = [
+            {"name": "s", "tierRef": {"name": "small"}, "targetShare": 70},
+            {"name": "m", "tierRef": {"name": "medium"}, "targetShare": 30},
+        ]
+        self.apply(
+            "Cascade", "chat", {"modelName": "chat", "tiers": tiers, "slo": {"ttftP95": "500ms"}} | spec
+        )
+
+    def load(self, *, rps: float, answer_s: float = 2.0, age_s: float = 3.0, waiting: float = 0.0) -> None:
+        tier = TierLoad(
+            in_flight=rps * answer_s,
+            age_s=age_s,
+            routers=1,
+            rate_rps=rps / 2,
+            ttft=FAST,
+            prompt_tokens=200.0,
+            output_tokens=100.0,
+            answer_s=answer_s,
+            waiting_router=waiting,
+        )
+        chat = CascadeLoad(
+            age_s=age_s,
+            routers=1,
+            arrived=15 * rps,
+            counts=(15 * rps,) * 40,
+            answers=Answers(15 * rps, FAST, FAST),
+            failed=0.0,
+        )
+        self.prometheus.answer = FleetLoad(
+            tiers={Name("ns", "small"): tier, Name("ns", "medium"): tier},
+            started={},
+            answered={},
+            cascades={Name("ns", "chat"): chat},
+        )
+
+    def ready(self, tier: str, replicas: int) -> None:
+        for at in range(replicas):
+            self.pod(f"{tier}-{at}", names.LABEL_TIER, names.tier_child(tier))
+
+    def replicas(self) -> tuple[int, int]:
+        small, medium = (self.status(key).get("desiredReplicas") for key in (SMALL, MEDIUM))
+        return small, medium
+
+
+@pytest.fixture
+def fleet() -> Planned:
+    return Planned()
+
+
+async def test_replicas_follow_the_plan_of_the_cascade(fleet: Planned):
+    fleet.load(rps=10.0)
+    await fleet.tick()
+
+    small, medium = fleet.replicas()
+    # A replica carries 0.7 * 4 slots / 2 s = 1.4 a second; three of ten have to fit into the medium tier alone.
+    assert medium == 3
+    assert 5 <= small <= 10
+    assert fleet.condition(SMALL) == ("True", "FollowsPlan")
+    assert fleet.status(SMALL)["lastScale"]["reason"] == "LoadAhead"
+    assert "1.4 requests/s each within Slots" in fleet.status(SMALL)["lastScale"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "reason"), [(300.0, "MetricsStale"), (3.0, "FollowsPlan")], ids=["stale", "fresh"]
+)
+async def test_a_blind_plan_holds(fleet: Planned, age_s: float, reason: str):
+    await fleet.tick()
+    before = fleet.replicas()
+    fleet.load(rps=0.1, age_s=age_s)
+    await fleet.tick()
+    await fleet.tick()
+
+    assert fleet.replicas() == before
+    assert fleet.condition(SMALL)[1] == reason
+
+
+async def test_the_rate_of_change_is_the_users(fleet: Planned):
+    slowly = {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}
+    fleet.scaled("small", behavior=slowly)
+    fleet.load(rps=20.0)
+    await fleet.tick()
+    await fleet.tick()
+
+    assert fleet.replicas()[0] == 2
+
+
+async def test_nobody_says_what_to_keep(fleet: Planned):
+    fleet.cascade(slo=None)
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("False", "NoObjective")
+    assert "slo in a Cascade" in fleet.status(SMALL)["conditions"][0]["message"]
+
+
+async def test_a_profile_that_nobody_knows_is_told(fleet: Planned):
+    fleet.scaled("small", profile="9b-z900")
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("False", "ProfileUnknown")
+    assert "8b-h100" in fleet.status(SMALL)["conditions"][0]["message"]
+
+
+async def test_a_tier_with_metrics_of_its_own_keeps_to_them(fleet: Planned):
+    fleet.scaled("small", metrics=[{"name": "busy", "type": "Concurrency", "target": 4}])
+    fleet.load(rps=10.0)
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("True", "FollowsMetrics")
+    assert fleet.replicas()[0] == 5  # 20 in flight, 4 each
+    assert fleet.condition(MEDIUM) == ("True", "FollowsPlan")
+
+
+async def test_two_cascades_add_up(fleet: Planned):
+    alone, both = fleet, Planned()
+    alone.load(rps=5.0)
+    both.apply(
+        "Cascade",
+        "bulk",
+        {"modelName": "bulk", "tiers": both.store.objects[CHAT]["spec"]["tiers"]},
+    )
+    both.load(rps=5.0)
+    assert both.prometheus.answer is not None
+    chat = both.prometheus.answer.cascades[Name("ns", "chat")]
+    both.prometheus.answer = replace(
+        both.prometheus.answer, cascades={Name("ns", "chat"): chat, Name("ns", "bulk"): chat}
+    )
+    await both.tick()
+    await alone.tick()
+
+    assert both.replicas()[1] > alone.replicas()[1]
+
+
+async def test_full_engines_grow_whatever_the_plan_believes(fleet: Planned):
+    await fleet.tick()
+    fleet.load(rps=0.5, waiting=12.0)
+    await fleet.tick()
+
+    assert fleet.replicas()[0] == 2
+    assert fleet.status(SMALL)["lastScale"]["reason"] in {"EngineFull", "LoadAhead"}
+
+
+def within(fleet: Planned) -> tuple[str, str]:
+    conditions = {each["type"]: each for each in fleet.status(CHAT)["conditions"]}
+    return conditions["WithinSLO"]["status"], conditions["WithinSLO"]["reason"]
+
+
+async def test_the_cascade_says_whether_it_keeps_its_objectives(fleet: Planned):
+    await fleet.tick()
+    assert within(fleet) == ("True", "Kept")
+
+    fleet.cascade(slo={"ttftP95": "50ms"})
+    for _ in range(9):
+        await fleet.tick()
+    assert within(fleet) == ("False", "Missed")
+
+    await fleet.loop.rebalance()
+    assert within(fleet) == ("False", "Missed")
+
+    fleet.cascade(slo=None)
+    await fleet.tick()
+    assert {each["type"] for each in fleet.status(CHAT)["conditions"]} == {"ShareOnTarget"}
+
+
+async def test_routers_are_told_what_a_replica_carries(fleet: Planned):
+    await fleet.tick()
+    told = {tier["name"]: (tier["carriesPerHour"], tier["underWay"]) for tier in fleet.status(CHAT)["tiers"]}
+    assert told == {"s": (5040, 3), "m": (5040, 3)}
+
+    fleet.load(rps=2.0, answer_s=2.02)
+    before = len(fleet.store.writes)
+    await fleet.tick()
+    assert len(fleet.store.writes) == before  # no news
+
+    fleet.load(rps=2.0, age_s=300.0)
+    await fleet.tick()
+    assert [tier["carriesPerHour"] for tier in fleet.status(CHAT)["tiers"]] == [5040, 5040]
+
+    fleet.load(rps=2.0)
+    fleet.cascade(weights={"mode": "Fixed"})
+    await fleet.tick()
+    assert all("carriesPerHour" not in tier for tier in fleet.status(CHAT)["tiers"])
