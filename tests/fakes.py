@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelfleet.api.existing import ExistingWorkload
 from modelfleet.api.key import Key
 from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.resync import KINDS
 from modelfleet.control.view import MemoryView, key_of
+from modelfleet.diff.adopted import Found
 from modelfleet.errors import ClusterError, Conflict
 from modelfleet.plan.snapshot import Quiet
 from tests.make import SETTINGS, merged
@@ -105,6 +107,7 @@ class FakeReports:
 
     missing: frozenset[str] | None = None
     usable: int | None = None
+    down: Mapping[str, str] | None = None
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         return self.missing
@@ -112,8 +115,32 @@ class FakeReports:
     async def keys_usable(self, addresses: Sequence[str]) -> int | None:
         return self.usable
 
+    async def outages(self, addresses: Sequence[str]) -> Mapping[str, str] | None:
+        return self.down
+
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         return {}
+
+
+@dataclass
+class FakeWorkloads:
+    """Workloads (see ports) of which there is one; `asked` keeps what it was scaled to."""
+
+    found: Found = field(default_factory=Found)
+    refuse: ClusterError | None = None
+    asked: list[int] = field(default_factory=list)
+
+    async def look(self, namespace: str, existing: ExistingWorkload) -> Found:
+        return copy.deepcopy(self.found)
+
+    async def resize(self, namespace: str, existing: ExistingWorkload, found: Found, replicas: int) -> Any:
+        self.asked.append(replicas)
+        if self.refuse is not None:
+            raise self.refuse
+        self.found = replace(
+            self.found, scale=merged(self.found.scale or {}, {"spec": {"replicas": replicas}})
+        )
+        return copy.deepcopy(self.found.scale)
 
 
 @dataclass
@@ -133,6 +160,7 @@ class World:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     hub: FakeHub = field(default_factory=FakeHub)
     reports: FakeReports = field(default_factory=FakeReports)
+    workloads: FakeWorkloads = field(default_factory=FakeWorkloads)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
@@ -142,6 +170,7 @@ class World:
             events=FakeEvents(),
             hub=self.hub,
             reports=self.reports,
+            workloads=self.workloads,
             clock=self.clock,
             settings=FleetSettingsCell(SETTINGS),
             resync_s=300.0,

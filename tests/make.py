@@ -127,6 +127,24 @@ def external_tier(name: str = "frontier", **changes: Any) -> ModelTier:
     return tier(name, **merged({"model": None, "llamaCpp": None, "external": external}, changes))
 
 
+EXISTING = {
+    "engine": "vllm",
+    "serviceRef": {"name": "qwen", "port": 8000},
+    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen"},
+}
+
+
+def existing_object(name: str = "small", **changes: Any) -> dict[str, Any]:
+    """A ModelTier over Deployment qwen and its Service, which somebody else made."""
+    model = {"uri": None, "servedName": "Qwen/Qwen2.5-7B-Instruct"}
+    return tier_object(name, **merged({"model": model, "llamaCpp": None, "existing": EXISTING}, changes))
+
+
+def existing_tier(name: str = "small", **changes: Any) -> ModelTier:
+    """The same, parsed."""
+    return ModelTier.model_validate(existing_object(name, **changes))
+
+
 def cascade_object(name: str = "chat", **changes: Any) -> dict[str, Any]:
     """A Cascade over small and frontier; `changes` go into its spec, `status`, `annotations` and `created` aside."""
     status = changes.pop("status", {})

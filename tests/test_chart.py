@@ -89,16 +89,21 @@ def test_routers_find_all_operators_under_one_name(render: Render) -> None:
 def test_some_namespaces_get_a_role_binding_each(render: Render) -> None:
     items = render("--set=watchNamespaces={a,b}")
 
-    bound = [item["metadata"]["namespace"] for item in items if item["kind"] == "RoleBinding"]
+    bindings = [item for item in items if item["kind"] == "RoleBinding"]
+    bound = {(item["metadata"]["namespace"], item["roleRef"]["name"]) for item in bindings}
 
-    assert sorted(bound) == ["a", "b", "sys"]
+    name = "fleet-modelfleet"
+    assert bound == {(each, role) for each in "ab" for role in (name, f"{name}-added")} | {("sys", name)}
     assert not [item for item in items if item["kind"] == "ClusterRoleBinding"]
 
 
 def test_nothing_may_read_secrets_or_touch_specs(render: Render) -> None:
     ours = [item for item in render() if item["kind"] in ("ClusterRole", "Role")]
     rules = [
-        rule for item in ours if not item["metadata"]["name"].endswith("-editor") for rule in item["rules"]
+        rule
+        for item in ours
+        if not item["metadata"]["name"].endswith("-editor")
+        for rule in item.get("rules", ())
     ]
 
     for rule in rules:
@@ -108,6 +113,22 @@ def test_nothing_may_read_secrets_or_touch_specs(render: Render) -> None:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
         if "bind" in rule["verbs"]:
             assert rule["resourceNames"] == [names.ROUTER_CLUSTER_ROLE]
+
+
+def test_users_may_add_rights_and_only_scales_are_updated(render: Render) -> None:
+    items = render()
+    added = one(items, "ClusterRole", "fleet-modelfleet-added")
+    rules = one(items, "ClusterRole", "fleet-modelfleet")["rules"]
+
+    assert added["aggregationRule"] == {
+        "clusterRoleSelectors": [{"matchLabels": {names.LABEL_AGGREGATE: "true"}}]
+    }
+    assert (
+        one(items, "ClusterRoleBinding", "fleet-modelfleet-added")["roleRef"]["name"]
+        == added["metadata"]["name"]
+    )
+    updated = [rule["resources"] for rule in rules if "update" in rule["verbs"]]
+    assert updated == [["deployments/scale", "statefulsets/scale"]]
 
 
 def test_digest_wins_over_tag(render: Render) -> None:

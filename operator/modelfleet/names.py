@@ -18,6 +18,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_PART_OF = "app.kubernetes.io/part-of"
 LABEL_SERVICE = "kubernetes.io/service-name"  # EndpointSlice -> Service
+LABEL_AGGREGATE = f"{GROUP}/aggregate-to-operator"  # ClusterRole of a user's -> the operator has its rights
 MANAGER = "modelfleet"
 
 ANNOTATION_PAUSED = f"{GROUP}/paused"

@@ -153,6 +153,7 @@ BROKEN = {
         broken("cascades.0.tiers.1.service", "s"),
         "exactly one of service and external",
     ),
+    "a port of no Service": (broken("cascades.0.tiers.1.service_port", "http"), "a port of no Service"),
     "an engine that nobody knows": (broken("cascades.0.tiers.0.engine", "tgi"), "does not know"),
     "a signal that nobody knows": (broken("cascades.0.tiers.0.accept.signal", "Vibes"), "does not know"),
     "a threshold that is a percentage": (

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import openai
@@ -76,6 +76,16 @@ class Router:
                 wanted.discard(line["message"])
                 if line["message"] == "listening":
                     self.url = f"http://127.0.0.1:{line['http']}/v1"
+
+    async def endpoints(self) -> dict[str, int]:
+        """The next change of the endpoints of Services that are not the operator's."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                line = orjson.loads(await self.process.stdout.readline())
+                if line["message"] == "endpoints of existing Services changed":
+                    found: dict[str, int] = line["replicas"]
+                    return found
 
 
 @asynccontextmanager
@@ -172,3 +182,48 @@ async def test_official_client_reads_streams_and_errors(control_plane: ControlPl
 async def _streamed(client: openai.AsyncOpenAI) -> str:
     events = await client.chat.completions.create(model="chat", messages=MESSAGES, stream=True)  # type: ignore[arg-type]
     return "".join([event.choices[0].delta.content or "" async for event in events])
+
+
+def _slice(service: str, port_name: str) -> str:
+    metadata = {
+        "name": f"{service}-1",
+        "namespace": NAMESPACE,
+        "labels": {names.LABEL_SERVICE: service},
+    }
+    piece = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": metadata,
+        "addressType": "IPv4",
+        "ports": [{"name": port_name, "port": 8000}],
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+    }
+    return orjson.dumps(piece).decode()
+
+
+@pytest.mark.controlplane
+async def test_services_of_others_are_followed_as_the_table_names_them(control_plane: ControlPlane):
+    async def apply(manifest: str) -> None:
+        await asyncio.to_thread(control_plane.kubectl, "apply", "-f", "-", stdin=manifest)
+
+    def over(*services: str) -> str:
+        weights = [1000, *[0] * (len(services) - 1)]
+        steps = [
+            replace(tier(each, weight=weight, service_port="api"), service=each)
+            for each, weight in zip(services, weights, strict=True)
+        ]
+        return _config_map(config_map(RouteTable((cascade(*steps),)))[TABLE]["data"])
+
+    await asyncio.to_thread(control_plane.kubectl, "create", "namespace", NAMESPACE)
+    await apply(_slice("qwen", "api"))
+    await apply(_slice("llama", "api"))
+    async with proxied(control_plane) as proxy:
+        await apply(over("qwen"))
+        async with running(proxy.url) as router:
+            assert await router.endpoints() == {"qwen:api": 1}
+            await apply(over("qwen", "llama"))
+            assert await router.endpoints() == {"llama:api": 1, "qwen:api": 1}
+            await asyncio.to_thread(
+                control_plane.kubectl, "delete", "endpointslice", "qwen-1", "-n", NAMESPACE
+            )
+            assert await router.endpoints() == {"llama:api": 1}

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from modelfleet.api.key import Key
-from modelfleet.control.tier import paused, reconcile_tier
+from modelfleet.control.status_writes import paused
+from modelfleet.control.tier import reconcile_tier
 from modelfleet.errors import ClusterError, Conflict, NotYet
 from tests.fakes import World
 from tests.make import NAMESPACE, tier_object

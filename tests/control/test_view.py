@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from modelfleet import names
 from modelfleet.api.key import Key
 from modelfleet.control.view import MemoryView, key_of, trimmed
 from tests.make import NAMESPACE, pod_object, tier_object
@@ -136,3 +137,24 @@ def test_what_nobody_reads_is_not_kept():
     assert kept["metadata"]["annotations"] == {"mine": "1"}
     assert "managedFields" not in kept["metadata"]
     assert "spec" not in trimmed({**pod_object(), "spec": {}})
+
+
+def test_pods_of_others_are_the_tiers_until_they_are_not(view: MemoryView):
+    labels = {names.LABEL_TIER: "small-tier"}
+    pod = {"metadata": {"name": "qwen-1", "namespace": NAMESPACE, "labels": {"app": "qwen"}}, "status": {}}
+    other = {**pod, "metadata": {**pod["metadata"], "name": "qwen-2"}}
+
+    view.adopt(NAMESPACE, "small-tier", [pod, other])
+    view.adopt(NAMESPACE, "large-tier", [pod])
+    # The lists bring pods that carry our labels, and those of others never do.
+    view.listed("Pod", [], at_version=99, now_s=0.0)
+    view.adopt(NAMESPACE, "small-tier", [other])
+
+    (found,) = view.list("Pod", namespace=NAMESPACE, labels=labels)
+    assert found["metadata"]["name"] == "qwen-2"
+    assert found["metadata"]["labels"] == {"app": "qwen", **labels}
+    assert len(view.list("Pod")) == 2
+    view.adopt(NAMESPACE, "small-tier", ())
+    view.adopt(NAMESPACE, "large-tier", ())
+    assert view.list("Pod") == []
+    assert view.list("Pod", labels=labels) == []

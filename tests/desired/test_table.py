@@ -15,7 +15,7 @@ from modelfleet.api.route_table import (
     encode,
 )
 from modelfleet.desired import table
-from tests.make import cascade, cold_tier, external_tier, tier, vllm_tier
+from tests.make import cascade, cold_tier, existing_tier, external_tier, tier, vllm_tier
 
 SMALL, MEDIUM, FRONTIER = tier("small"), tier("medium"), external_tier()
 TIERS = {"small": SMALL, "medium": MEDIUM, "frontier": FRONTIER}
@@ -344,3 +344,19 @@ def test_observing_leaves_the_weights_to_the_operator():
     )
 
     assert table.weights(owner, usable=["small", "medium", "frontier"])["medium"] == 900
+
+
+def test_an_existing_workload_is_found_by_its_own_service_and_port():
+    found = {"existing": {"portName": "api"}}
+    only = cascade(tiers=[{"name": "small", "tierRef": {"name": "small"}, "timeout": "20s"}])
+
+    route = table.cascade_route(only, {"small": existing_tier(status=found)})
+
+    assert route is not None
+    (step,) = route.tiers
+    assert (step.service, step.service_port, step.engine) == ("qwen", "api", "vllm")
+    assert (step.served_name, step.concurrency) == ("Qwen/Qwen2.5-7B-Instruct", 320)
+
+
+def test_an_existing_workload_that_nobody_found_gets_no_requests():
+    assert table.cascade_route(cascade(), {"small": existing_tier()}) is None

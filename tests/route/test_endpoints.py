@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfleet import names
-from modelfleet.route.endpoints import Address, addresses
+from modelfleet.route.endpoints import Address, addresses, addresses_by_port
 
 
 def _slice(service: str, *endpoints: dict[str, Any], port: Any = 8000, **more: Any) -> dict[str, Any]:
@@ -61,6 +61,52 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, list[str]]]] = {
 @pytest.mark.parametrize(("slices", "want"), ROWS.values(), ids=ROWS)
 def test_addresses(slices: list[dict[str, Any]], want: dict[str, list[str]]):
     assert addresses(slices) == {name: tuple(Address(ip, 8000) for ip in ips) for name, ips in want.items()}
+
+
+V6 = {"addressType": "IPv6"}
+BY_PORT: dict[str, tuple[list[dict[str, Any]], dict[tuple[str, str], list[str]]]] = {
+    "every port by its name": (
+        [_slice("a", _pod("10.0.0.1"))],
+        {("a", "http"): ["10.0.0.1:8000"], ("a", "metrics"): ["10.0.0.1:9"]},
+    ),
+    "a port without a name": (
+        [_slice("a", _pod("10.0.0.1"), ports=[{"name": "", "port": 80}])],
+        {("a", ""): ["10.0.0.1:80"]},
+    ),
+    "a port that pods number differently": (
+        [
+            _slice("a", _pod("10.0.0.1"), ports=[{"name": "http", "port": 80}]),
+            _slice("a", _pod("10.0.0.2"), ports=[{"name": "http", "port": 81}]),
+        ],
+        {("a", "http"): ["10.0.0.1:80", "10.0.0.2:81"]},
+    ),
+    "two address families of the same pods": (
+        [
+            _slice("a", _pod("10.0.0.1"), ports=[{"name": "http", "port": 80}]),
+            _slice("a", _pod("fd00::1"), ports=[{"name": "http", "port": 80}], **V6),
+        ],
+        {("a", "http"): ["10.0.0.1:80"]},
+    ),
+    "the other family alone": (
+        [_slice("a", _pod("fd00::1"), ports=[{"name": "http", "port": 80}], **V6)],
+        {("a", "http"): ["fd00::1:80"]},
+    ),
+    "a draining one is better than none": (
+        [_slice("a", DRAINING, ports=[{"name": "http", "port": 80}])],
+        {("a", "http"): ["10.0.0.9:80"]},
+    ),
+    "nobody is ready": ([_slice("a", _pod("10.0.0.1", ready=False))], {}),
+    "no port yet": ([_slice("a", _pod("10.0.0.1"), ports=None)], {}),
+    "a port of any number": ([_slice("a", _pod("10.0.0.1"), ports=[{"name": "http", "port": None}])], {}),
+    "names are not addresses": ([_slice("a", _pod("x.example"), addressType="FQDN")], {}),
+}
+
+
+@pytest.mark.parametrize(("slices", "want"), BY_PORT.values(), ids=BY_PORT)
+def test_addresses_by_port(slices: list[dict[str, Any]], want: dict[tuple[str, str], list[str]]):
+    found = addresses_by_port(slices)
+
+    assert {at: [f"{each.host}:{each.port}" for each in where] for at, where in found.items()} == want
 
 
 _PODS = st.builds(

@@ -193,3 +193,63 @@ async def test_weights_take_effect_with_the_swap():
 
     assert before.lines["chat"].bounds == (1000, 1000)
     assert state.fleet.lines["chat"].bounds == (0, 1000)
+
+
+EXISTING = RouteTable((cascade(tier("small", weight=1000, service_port="api")),))
+
+
+def _existing(*ports: int) -> dict[str, Any]:
+    found = slices({"small-svc": list(ports)})
+    for piece in found.values():
+        piece["ports"] = [{"name": "metrics", "port": 9}, {"name": "api", "port": piece["ports"][0]["port"]}]
+    return found
+
+
+async def test_a_service_that_is_not_the_operators_is_watched_and_routed_to():
+    state = await _state()
+    assert not state.services_changed.is_set()
+
+    state.config_maps_changed(config_map(EXISTING), now_s=1.0)
+    state.existing_slices_changed(_existing(1001, 1002))
+
+    assert state.services_changed.is_set()
+    assert state.services == {"small-svc"}
+    replicas = state.fleet.lines["chat"].steps[0].pool.replicas
+    assert [replica.port for replica in replicas] == [1001, 1002]
+
+
+async def test_a_service_that_nobody_names_any_more_is_left():
+    state = await _state()
+    state.config_maps_changed(config_map(EXISTING), now_s=1.0)
+    state.existing_slices_changed(_existing(1001))
+    state.services_changed.clear()
+
+    state.config_maps_changed(config_map(TABLE, version="2"), now_s=2.0)
+
+    assert state.services_changed.is_set()
+    assert state.services == frozenset()
+    assert len(state.fleet.lines["chat"].steps[0].pool.replicas) == 0
+
+
+async def test_a_router_is_ready_once_it_knows_the_endpoints_of_its_first_table():
+    state = await _state()
+    state.listening = True
+    state.config_maps_changed(config_map(EXISTING), now_s=1.0)
+    state.endpoint_slices_changed({})
+    assert state.unready_reason() == "no endpoints of existing Services listed yet"
+
+    state.existing_slices_changed({})
+
+    assert state.unready_reason() is None
+
+
+async def test_a_service_of_a_later_table_takes_no_router_away():
+    state = await _state()
+    state.listening = True
+    state.config_maps_changed(config_map(TABLE), now_s=1.0)
+    state.endpoint_slices_changed({})
+    assert state.unready_reason() is None
+
+    state.config_maps_changed(config_map(EXISTING, version="2"), now_s=2.0)
+
+    assert state.unready_reason() is None

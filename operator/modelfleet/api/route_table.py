@@ -76,6 +76,9 @@ class TierRoute:
     prefix_characters: int = 0  # of each message, that decide for a replica; 0: only its load does
     cold: ColdRule | None = None  # set while it sleeps, and until its first replica answers
     price: Price | None = None  # None: its tokens cost nothing
+    service_port: str | None = (
+        None  # the slices' port by name, of a Service that is not the operator's; "": it has no name
+    )
     context_tokens: int | None = None  # of one request, prompt and answer together; None: not known
 
 
@@ -256,6 +259,8 @@ def _tier(raw: Mapping[str, Any]) -> TierRoute:
         raise ValueError(f"tier {tier.name!r} has a price that is none")
     if (tier.service is None) == (tier.external is None):
         raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
+    if tier.service_port is not None and tier.service is None:
+        raise ValueError(f"tier {tier.name!r} has a port of no Service")
     if tier.weight_permille < 0 or tier.timeout_s <= 0:
         raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
     if (

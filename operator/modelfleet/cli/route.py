@@ -105,7 +105,8 @@ async def _serve(args: argparse.Namespace, server: ApiServer) -> None:
         loop=loop,
         ports=Ports(args.host, args.port, args.metrics_port),
     )
-    await app.run([watch.run() for watch in _watches(server, args.namespace, args.router, state)])
+    watches = [watch.run() for watch in _watches(server, args.namespace, args.router, state)]
+    await app.run([*watches, follow_existing(server, args.namespace, state)])
     lines.close()
     await loop.run_in_executor(None, tracing.close)
 
@@ -133,6 +134,27 @@ def _watches(server: ApiServer, namespace: str, router: str, state: State) -> li
             state.endpoint_slices_changed,
         ),
     ]
+
+
+async def follow_existing(server: ApiServer, namespace: str, state: State) -> None:
+    """Watch the endpoints of Services that are not the operator's, while the route table names any."""
+    while True:
+        state.services_changed.clear()
+        named = ",".join(sorted(state.services))
+        watch = Watch(
+            server,
+            Resource(
+                f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+                label_selector=f"{names.LABEL_SERVICE} in ({named})",
+            ),
+            state.existing_slices_changed,
+        )
+        following = asyncio.create_task(watch.run()) if named else None
+        try:
+            await state.services_changed.wait()
+        finally:
+            if following is not None:
+                following.cancel()
 
 
 def _api_server(args: argparse.Namespace) -> ApiServer:

@@ -21,6 +21,7 @@ from modelfleet.adapters.lease import Leadership
 from modelfleet.adapters.probes import ProbeServer
 from modelfleet.adapters.prometheus import PrometheusMetrics
 from modelfleet.adapters.router_reports import RouterReports
+from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import handlers
 from modelfleet.control.capacity import CapacityLoop, World
@@ -109,11 +110,13 @@ class Operator:
             events=KubeEvents(cluster, clock.now_s, instance=self.settings.identity),
             hub=hub,
             reports=reports,
+            workloads=KubeWorkloads(cluster),
             clock=clock,
             settings=FleetSettingsCell(),
             resync_s=self.settings.resync_s,
             wake=self.settings.wake_addresses,
             touched=self._touched,
+            again=self._again,
         )
         self.queue = WorkQueue(
             self._reconcile, clock, workers=self.settings.workers, observer=self.metrics.reconciled
@@ -131,6 +134,7 @@ class Operator:
             clock=clock,
             metrics=self.prometheus,
             routers=reports,
+            settings=lambda: self.ctx.settings.now,
         )
         self.capacity = CapacityLoop(
             world,
@@ -240,6 +244,9 @@ class Operator:
     def _touched(self, item: Manifest) -> None:
         for key in handlers.dependents(self.ctx.view, item):
             self.queue.add(key)
+
+    def _again(self, key: Key) -> None:
+        self.queue.add(key)
 
     def _watched(self, item: Manifest) -> None:
         """A pod became ready or vanished, or somebody wants something else: weights do not wait for the timer."""

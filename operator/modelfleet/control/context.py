@@ -1,11 +1,11 @@
 """What every reconcile needs, handed down once by the command that starts the operator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Manifest
-from modelfleet.control.ports import Clock, Cluster, Events, Hub, Key, Reports
+from modelfleet.control.ports import Clock, Cluster, Events, Hub, Key, Reports, Workloads
 from modelfleet.control.view import MemoryView
 
 
@@ -26,13 +26,18 @@ class Context:
     events: Events
     hub: Hub
     reports: Reports
+    workloads: Workloads
     clock: Clock
     settings: FleetSettingsCell
     resync_s: float
     wake: tuple[str, ...] = ()  # host:port where routers call the operators
     keys_missing: dict[Key, frozenset[str]] = field(default_factory=dict)  # by router, as last reported
     keys_usable: dict[Key, int] = field(default_factory=dict)  # by router that asks its clients for keys
+    outages: dict[Key, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # by router: external tiers, and why not
     touched: Callable[[Manifest], None] = lambda _: None
+    again: Callable[[Key], None] = lambda _: None  # has a key looked at soon
 
     def took(self, item: Manifest) -> None:
         """Keep what a write returned, and have those that depend on it looked at."""

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from modelfleet.api.existing import ExistingWorkload
 from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
+from modelfleet.diff.adopted import Found
 from modelfleet.plan.snapshot import Quiet
 
-__all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View"]
+__all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View", "Workloads"]
 
 
 class Cluster(Protocol):
@@ -71,5 +73,20 @@ class Reports(Protocol):
     async def keys_usable(self, addresses: Sequence[str]) -> int | None:
         """The fewest API keys that a router at one of these addresses lets in; None when none asks for any."""
 
+    async def outages(self, addresses: Sequence[str]) -> Mapping[str, str] | None:
+        """External ModelTiers that each router which answers cannot ask, and its word for why; None when none answers."""
+
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier, for how long there was no request; routers that do not answer are absent."""
+
+
+class Workloads(Protocol):
+    """What somebody else runs: looked at, and scaled through the scale subresource alone.  Raises ClusterError."""
+
+    async def look(self, namespace: str, existing: ExistingWorkload) -> Found:
+        """What there is of it now.  Rights that we lack are told in it, not raised."""
+
+    async def resize(
+        self, namespace: str, existing: ExistingWorkload, found: Found, replicas: int
+    ) -> Manifest:
+        """Ask its scale target for so many, unless that changed since it was found; returns its Scale as stored."""

@@ -7,10 +7,11 @@ from modelfleet import names
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.control import outages
 from modelfleet.control.children import again_s, converge, refusal
 from modelfleet.control.context import Context
 from modelfleet.control.ports import Key
-from modelfleet.control.tier import paused, write_status
+from modelfleet.control.status_writes import paused, write_status
 from modelfleet.desired import router as desired
 from modelfleet.desired import table
 from modelfleet.diff import cascade_status, pods
@@ -18,7 +19,7 @@ from modelfleet.diff.changes import owned_by_any
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict
 
-REPORTS_S = 15.0  # how often routers are asked for the API keys they miss
+REPORTS_S = 15.0  # how often routers are asked for what only they know
 ROUTER = "Router"  # not an API kind: the key of a router's children
 
 
@@ -46,22 +47,23 @@ async def reconcile_router(key: Key, ctx: Context) -> float | None:
         except ClusterError as err:
             error, failure = err, refusal(err)
     world = _observe(key, ctx)
-    keyed = await _ask_for_keys(world, ctx)
+    asks = await _ask_routers(world, ctx)
     await _write_statuses(world, failure, ctx)
     if error is not None:
         raise error
-    return REPORTS_S if keyed else again_s(failure)
+    return REPORTS_S if asks else again_s(failure)
 
 
-async def _ask_for_keys(world: _World, ctx: Context) -> bool:
-    """Learn which keys of external tiers the router misses, and how many of its clients' it finds.
+async def _ask_routers(world: _World, ctx: Context) -> bool:
+    """Learn what the router knows of external tiers and of their keys, and how many of its clients' it finds.
 
-    Whether it needs any.  Silence changes nothing.
+    Whether there is anything to ask.  Silence changes nothing.
     """
     running = _ready_pods(world.key, ctx)
     addresses = [address for pod in running if (address := pod["status"].get("podIP"))]
-    externals = [tier.spec.external for tier in world.tiers.values() if tier.spec.external]
-    for_tiers = any(external.api_key_secret_ref for external in externals)
+    externals = {name: tier.spec.external for name, tier in world.tiers.items() if tier.spec.external}
+    for_tiers = any(external.api_key_secret_ref for external in externals.values())
+    await outages.learn(world.key, externals, addresses, ctx)
     for_clients = ctx.settings.now.router.api_keys is not None
     if not for_tiers:
         ctx.keys_missing.pop(world.key, None)
@@ -71,7 +73,7 @@ async def _ask_for_keys(world: _World, ctx: Context) -> bool:
         ctx.keys_usable.pop(world.key, None)
     elif (usable := await ctx.reports.keys_usable(addresses)) is not None:
         ctx.keys_usable[world.key] = usable
-    return for_tiers or for_clients
+    return bool(externals) or for_clients
 
 
 def _router_pods(key: Key, ctx: Context) -> Sequence[Manifest]:

@@ -1,16 +1,18 @@
 """Reconciles one ModelTier: its children, then its status.  Twice in a row, the second time writes nothing."""
 
 from modelfleet import names
-from modelfleet.api.meta import Manifest, seconds
+from modelfleet.api.meta import seconds
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.control import outages
+from modelfleet.control.adopted import reconcile_adopted
 from modelfleet.control.children import again_s, converge, refusal
 from modelfleet.control.context import Context
 from modelfleet.control.ports import Key
+from modelfleet.control.status_writes import paused, write_status
 from modelfleet.desired import model_source
 from modelfleet.desired import tier as desired
 from modelfleet.diff import tier_status
 from modelfleet.diff.changes import controlled_by
-from modelfleet.diff.conditions import status_converged
 from modelfleet.diff.pods import Cause
 from modelfleet.errors import ClusterError, Conflict, InvalidSpec, NotYet
 
@@ -19,8 +21,12 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
     """Bring the world to what the tier wants, and say in its status how far that went."""
     item = ctx.view.get(key)
     if item is None or "deletionTimestamp" in item["metadata"]:
+        ctx.view.adopt(key.namespace, names.tier_child(key.name), ())
         return None  # Owner references collect the children.
     tier = ModelTier.model_validate(item)
+    if tier.spec.existing is not None:
+        return await reconcile_adopted(key, item, tier, tier.spec.existing, ctx)
+    ctx.view.adopt(key.namespace, names.tier_child(key.name), ())
     child = Key("Deployment", key.namespace, names.tier_child(key.name))
     replicas = desired.replicas(tier, ctx.view.get(child))
     revision = await _revision(tier, ctx)
@@ -49,6 +55,7 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
         wanted_replicas=replicas,
         failure=failure,
         paused=paused(item),
+        outage=outages.of(tier, ctx) if tier.spec.external is not None else None,
     )
     await write_status(
         key, item, tier_status.status(tier, seen, now_s=ctx.clock.now_s()), tier_status.TYPES, ctx
@@ -56,25 +63,6 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
     if error is not None:
         raise error
     return again_s(failure)
-
-
-def paused(item: Manifest) -> bool:
-    """Whether the user asked us to leave the object's children alone."""
-    annotations = item["metadata"].get("annotations") or {}
-    return bool(annotations.get(names.ANNOTATION_PAUSED) == "true")
-
-
-async def write_status(
-    key: Key, item: Manifest, status: Manifest, types: tuple[str, ...], ctx: Context
-) -> None:
-    """Apply our part of the status, unless it says so already."""
-    if status_converged(item.get("status") or {}, status, types=types):
-        return
-    try:
-        ctx.took(await ctx.cluster.apply_status(key, status, manager=names.FIELD_MANAGER_STRUCTURE))
-    except ClusterError as err:
-        if err.status != 404:  # noqa: PLR2004  deleted since: nobody is left to read it
-            raise
 
 
 async def _converge(tier: ModelTier, ctx: Context, *, revision: str | None, replicas: int) -> Cause | None:

@@ -32,6 +32,7 @@ class MemoryView:
         self._watched: dict[Key, int] = {}  # newest resourceVersion that the watch has delivered
         self._awaited: dict[Key, tuple[int, float]] = {}  # resourceVersion the watch owes us, since when
         self._tiers: dict[tuple[str, str], str] = {}  # (namespace, child name) -> ModelTier
+        self._adopted: dict[tuple[str, str], tuple[Manifest, ...]] = {}  # (namespace, child name) -> pods
         self._labelled: dict[_Label, set[tuple[str, str]]] = defaultdict(set)  # -> where such objects are
 
     def get(self, key: Key) -> Manifest | None:
@@ -74,6 +75,25 @@ class MemoryView:
         self._await(key, _version(item), now_s)
         self._put(key, item)
 
+    def adopt(self, namespace: str, child: str, pods: Iterable[Manifest]) -> None:
+        """Take all pods of a workload that somebody else runs for a tier, as if they carried the tier's label.
+
+        Each stands under a name that no pod can have: it may serve several tiers, and no watch or list knows it.
+        """
+        # By name: a hand-written endpoint may stand in two slices.
+        now = tuple({pod["metadata"]["name"]: _adopted(pod, child) for pod in pods}.values())
+        before = self._adopted.pop((namespace, child), ())
+        if now:
+            self._adopted[namespace, child] = now
+        for known, taken in ((before, False), (now, True)):
+            for pod in known:
+                place = (namespace, f"{child}/{pod['metadata']['name']}")
+                self._index("Pod", place, None if taken else pod, pod if taken else None)
+                if taken:
+                    self._objects["Pod"][place] = pod
+                else:
+                    del self._objects["Pod"][place]
+
     def listed(
         self,
         kind: str,
@@ -92,7 +112,7 @@ class MemoryView:
             self._await(key, _version(item), now_s)
             if self._put(key, item):
                 changed.append(key)
-        for place in [place for place in self._objects[kind] if place not in seen]:
+        for place in [place for place in self._objects[kind] if place not in seen and "/" not in place[1]]:
             key = Key(kind, *place)
             if (namespace is None or namespace == key.namespace) and self._drop(key, at_version=at_version):
                 self._watched.pop(key, None)
@@ -168,6 +188,17 @@ def trimmed(item: Manifest) -> Manifest:
     if item["kind"] == "Pod":
         kept.pop("spec", None)
     return {**kept, "metadata": meta}
+
+
+def _adopted(pod: Manifest, child: str) -> Manifest:
+    meta = pod["metadata"]
+    return trimmed(
+        {
+            **pod,
+            "kind": "Pod",
+            "metadata": {**meta, "labels": {**meta.get("labels", {}), names.LABEL_TIER: child}},
+        }
+    )
 
 
 def _labels_of(kind: str, item: Manifest | None) -> "Labels":

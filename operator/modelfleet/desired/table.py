@@ -130,6 +130,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         for step in cascade.spec.tiers
         if step.tier_ref.name in tiers
         and not tiers[step.tier_ref.name].spec.suspend
+        and tiers[step.tier_ref.name].found
         and not unpriced(cascade.spec, tiers[step.tier_ref.name])
     ]
     if not usable:
@@ -177,13 +178,16 @@ def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
 
 def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) -> TierRoute:
     external, routing = tier.spec.external, tier.spec.routing
+    existing = tier.spec.existing
+    service = existing.service_ref.name if existing else names.tier_child(tier.metadata.name)
     return TierRoute(
         name=step.name,
         model_tier=tier.metadata.name,
         served_name=tier.served_name,
         weight_permille=weight,
         timeout_s=seconds(step.timeout),
-        service=None if external else names.tier_child(tier.metadata.name),
+        service=None if external else service,
+        service_port=tier.status.existing.port_name if existing and tier.status.existing else None,
         external=_target(tier.metadata.name, external) if external else None,
         engine=tier.engine,
         # The tiers after it may be suspended or missing: then there is nowhere to go on to.

@@ -8,6 +8,7 @@ from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, CascadeTier, unpriced
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.diff import external
 from modelfleet.diff.conditions import Finding, conditions, pinned
 from modelfleet.diff.pods import Cause
 
@@ -64,11 +65,13 @@ def status(cascade: Cascade, seen: Observed, *, now_s: float) -> Manifest:
 
 def tier_answers(tier: ModelTier) -> bool:
     """Whether requests can be sent to the tier now; a cold one keeps them until its first replica answers."""
-    if tier.spec.suspend:
+    if tier.spec.suspend or not tier.found:
         return False
     if tier.cold:
         return True
-    return tier.spec.external is not None or bool(tier.status.ready_replicas)
+    if tier.spec.external is not None:
+        return not external.down(tier.status.conditions)
+    return bool(tier.status.ready_replicas)
 
 
 def _tier_ready(cascade: Cascade, step: CascadeTier, seen: Observed) -> bool:
@@ -155,7 +158,9 @@ def _programmed(cascade: Cascade, seen: Observed, accepted: Finding) -> Finding:
 
 def _usable(cascade: Cascade, step: CascadeTier, seen: Observed) -> bool:
     tier = seen.tiers.get(step.tier_ref.name)
-    return tier is not None and not tier.spec.suspend and not unpriced(cascade.spec, tier)
+    if tier is None or not tier.found:
+        return False
+    return not tier.spec.suspend and not unpriced(cascade.spec, tier)
 
 
 def _tiers_ready(cascade: Cascade, *, ready: list[bool]) -> Finding:

@@ -7,6 +7,7 @@ from modelfleet import names
 from modelfleet.api import pins
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.diff import external
 from modelfleet.diff import pods as pod_causes
 from modelfleet.diff.conditions import Finding, conditions, pinned
 from modelfleet.diff.pods import Cause
@@ -29,6 +30,7 @@ class Observed:
     wanted_replicas: int = 0
     failure: Cause | None = None
     paused: bool = False
+    outage: str | None = ""  # why no router can ask an external tier, in their word; None: nobody has told
 
 
 def status(tier: ModelTier, seen: Observed, *, now_s: float) -> Manifest:
@@ -75,17 +77,18 @@ def _findings(tier: ModelTier, seen: Observed, *, ready: int) -> list[Finding]:
     if seen.paused:
         text = f"Annotation {names.ANNOTATION_PAUSED} is set: children are left as they are"
         findings.append(Finding("Paused", "True", "PausedByAnnotation", text))
-    return findings + _pinned(tier)
+    return findings + pin(tier)
 
 
-def _pinned(tier: ModelTier) -> list[Finding]:
-    pin = pins.replicas(tier.metadata.annotations)
-    problem = pin.problem
-    if tier.spec.external is not None and pin.replicas is not None:
+def pin(tier: ModelTier) -> list[Finding]:
+    """What is said of the annotation that pins replicas."""
+    given = pins.replicas(tier.metadata.annotations)
+    problem = given.problem
+    if tier.spec.external is not None and given.replicas is not None:
         problem = (
             f"An external API has no replicas of ours: remove annotation {names.ANNOTATION_PIN_REPLICAS}"
         )
-    found = pinned(names.ANNOTATION_PIN_REPLICAS, holds=pin.replicas is not None, problem=problem)
+    found = pinned(names.ANNOTATION_PIN_REPLICAS, holds=given.replicas is not None, problem=problem)
     return [found] if found else []
 
 
@@ -134,7 +137,7 @@ def _ready(tier: ModelTier, seen: Observed, *, ready: int, why: Cause | None) ->
     if tier.spec.suspend:
         return Finding("Ready", "False", "Suspended", "spec.suspend is true: nothing runs")
     if tier.spec.external is not None:
-        return Finding("Ready", "True", "External", "Requests go to the external API")
+        return external.ready(tier.spec.external, seen.outage, before=tier.status.conditions)
     if _asleep(tier, seen) and seen.deployment is not None:
         text = "Nothing runs because there were no requests; the next one starts a replica"
         return Finding("Ready", "True", "ScaledToZero", text)
