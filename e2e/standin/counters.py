@@ -89,6 +89,7 @@ class Counters:
             ("prefix_cache_hits_total", "counter", 0),
             ("num_preemptions_total", "counter", preemptions),
             ("prompt_tokens_total", "counter", self._prompt),
+            ("prompt_tokens_cached_total", "counter", 0),
             ("generation_tokens_total", "counter", tokens_out),
         ):
             lines += [
