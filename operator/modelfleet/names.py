@@ -40,6 +40,8 @@ SERVICE_PORT = 80
 SHARED_ROUTER = "modelfleet-router"  # one per namespace that holds a Cascade
 ROUTER_CLUSTER_ROLE = "modelfleet-router"  # shipped by the chart; the operator may only bind it
 ROUTE_TABLE_KEY = "table.json"  # key inside a router's route-table ConfigMap
+PLAN_LEARNED_KEY = "learned.json"  # keys inside a Cascade's ConfigMap of what its plan knows
+PLAN_DECISION_KEY = "decision.json"
 API_KEYS_MOUNT = "/etc/modelfleet/keys"  # one file per API key's entry in a router pod
 EXTERNAL_MOUNT = "/etc/modelfleet/external"  # <mount>/<tier child name>/api-key, .../ca.crt in a router pod
 
@@ -73,3 +75,8 @@ def router(cascade: str | None = None) -> str:
 def route_table(router_name: str) -> str:
     """Name of the ConfigMap that holds a router's table."""
     return child(router_name, suffix="-table")
+
+
+def plan_notes(cascade: str) -> str:
+    """Name of the ConfigMap that keeps what the plan of a Cascade has learned."""
+    return child(cascade, suffix="-cascade-plan")

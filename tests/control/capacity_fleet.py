@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
@@ -16,6 +16,7 @@ from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.errors import ClusterError, MetricsError
+from modelfleet.plan.asked import Answer
 from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name, Quiet
@@ -57,12 +58,6 @@ class Store:
     ) -> Sequence[Manifest]:
         return [thing for key, thing in sorted(self.objects.items()) if key.kind == kind]
 
-    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
-        raise AssertionError("the capacity loop writes no child")
-
-    async def delete(self, manifest: Manifest) -> None:
-        raise AssertionError("the capacity loop deletes nothing")
-
     async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
         assert manager == names.FIELD_MANAGER_CAPACITY
         if self.refuses:
@@ -75,6 +70,40 @@ class Store:
         if not self.deaf:
             self.objects[key] = stored
         return stored
+
+
+@dataclass
+class Api:
+    """The Cluster over the same objects: what the View never shows are notes of plans."""
+
+    store: Store
+    notes: dict[Key, Manifest] = field(default_factory=dict)
+    writes: int = 0  # of notes
+    refuses_notes: bool = False
+
+    async def get(self, key: Key, *, cached: bool = False) -> Manifest | None:
+        if self.store.refuses:
+            raise ClusterError("refused", status=500)
+        return copy.deepcopy(self.notes.get(key))
+
+    async def list(self, kind: str, *, namespace: str | None = None) -> tuple[Sequence[Manifest], int]:
+        raise AssertionError("the capacity loop lists nothing")
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        assert manager == names.FIELD_MANAGER_CAPACITY
+        assert manifest["kind"] == "ConfigMap", "the capacity loop writes no child"
+        if self.refuses_notes:
+            raise ClusterError("refused", status=403)
+        meta = manifest["metadata"]
+        self.notes[Key("ConfigMap", meta["namespace"], meta["name"])] = copy.deepcopy(manifest)
+        self.writes += 1
+        return manifest
+
+    async def apply_status(self, key: Key, status: Manifest, *, manager: str) -> Manifest:
+        return await self.store.apply_status(key, status, manager=manager)
+
+    async def delete(self, manifest: Manifest) -> None:
+        raise AssertionError("the capacity loop deletes nothing")
 
 
 @dataclass
@@ -93,6 +122,16 @@ class Prometheus:
         if self.answer is None:
             raise MetricsError("connection refused")
         return self.answer
+
+
+@dataclass
+class Asked:
+    """What comes of the users' own queries."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    async def ask(self, queries: Collection[str]) -> Mapping[str, Answer]:
+        return {query: self.answers[query] for query in queries}
 
 
 @dataclass
@@ -143,12 +182,14 @@ class Fleet:
     store: Store = field(default_factory=Store)
     prometheus: Prometheus = field(default_factory=Prometheus)
     routers: Routers = field(default_factory=Routers)
+    asked: Asked = field(default_factory=Asked)
     told: Told = field(default_factory=Told)
     clock: Watch = field(default_factory=Watch)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     settings: FleetSettings = field(default_factory=FleetSettings)
 
     def __post_init__(self) -> None:
+        self.api = Api(self.store)
         scaling = {
             "minReplicas": 1,
             "maxReplicas": 5,
@@ -172,11 +213,12 @@ class Fleet:
     def restarted(self) -> CapacityLoop:
         world = World(
             self.store,
-            self.store,
+            self.api,
             self.told,
             self.clock,
             self.prometheus,
             self.routers,
+            self.asked,
             lambda: self.settings,
         )
         self.registry = CollectorRegistry()

@@ -1,11 +1,13 @@
 """A Cascade that says what to keep: its tiers are planned together, live."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from modelfleet import names
+from modelfleet.control.ports import Key
 from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import Answers, CascadeLoad, FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name
@@ -203,9 +205,8 @@ async def test_routers_are_told_what_a_replica_carries(fleet: Planned):
     assert told == {"s": (5040, 3), "m": (5040, 3)}
 
     fleet.load(rps=2.0, answer_s=2.02)
-    before = len(fleet.store.writes)
     await fleet.tick()
-    assert len(fleet.store.writes) == before  # no news
+    assert [tier["carriesPerHour"] for tier in fleet.status(CHAT)["tiers"]] == [5040, 5040]  # no news
 
     fleet.load(rps=2.0, age_s=300.0)
     await fleet.tick()
@@ -215,3 +216,74 @@ async def test_routers_are_told_what_a_replica_carries(fleet: Planned):
     fleet.cascade(weights={"mode": "Fixed"})
     await fleet.tick()
     assert all("carriesPerHour" not in tier for tier in fleet.status(CHAT)["tiers"])
+
+
+def notes(fleet: Planned) -> Any:
+    return fleet.api.notes.get(Key("ConfigMap", "ns", "chat-cascade-plan"))
+
+
+def swing(fleet: Planned, at: int) -> None:
+    fleet.load(rps=6.0 + 5.0 * ((at * 7) % 11) / 11)
+
+
+async def test_what_was_learned_is_written_now_and_then(fleet: Planned):
+    for _ in range(41):
+        await fleet.tick()
+
+    assert fleet.api.writes == 3  # at once, and every five minutes of ten
+    assert notes(fleet)["metadata"]["ownerReferences"][0]["uid"] == "uid-chat"
+    assert set(notes(fleet)["data"]) == {"learned.json", "decision.json"}
+
+
+@pytest.mark.parametrize("cut", [1, 9, 30])
+async def test_a_restarted_operator_decides_as_the_old_one_would(cut: int):
+    staying, restarted = Planned(), Planned()
+    decided: dict[str, list[tuple[int, int]]] = {"staying": [], "restarted": []}
+    for at in range(60):
+        if at == cut:
+            running = asyncio.create_task(restarted.loop.run())
+            await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            restarted.loop = restarted.restarted()
+        for name, one in (("staying", staying), ("restarted", restarted)):
+            swing(one, at)
+            await one.tick()
+            decided[name].append(one.replicas())
+
+    assert decided["restarted"] == decided["staying"]
+    assert len(set(decided["staying"])) > 2
+
+
+async def test_without_the_notes_it_waits(fleet: Planned):
+    await fleet.tick()
+    before = fleet.replicas()
+    fleet.store.refuses = True
+    fleet.loop = fleet.restarted()
+    fleet.load(rps=20.0)
+    await fleet.tick()
+    assert fleet.replicas() == before
+
+    fleet.store.refuses = False
+    await fleet.tick()
+    assert fleet.replicas() > before
+
+
+async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):
+    theirs = {"kind": "ConfigMap", "metadata": {"name": "chat-cascade-plan", "namespace": "ns"}, "data": {}}
+    fleet.api.notes[Key("ConfigMap", "ns", "chat-cascade-plan")] = theirs
+    for _ in range(30):
+        await fleet.tick()
+
+    assert fleet.api.writes == 0
+    assert fleet.condition(SMALL) == ("True", "FollowsPlan")
+
+
+async def test_broken_notes_are_no_reason_to_stop(fleet: Planned):
+    await fleet.tick()
+    notes(fleet)["data"]["learned.json"] = "{"
+    fleet.loop = fleet.restarted()
+    await fleet.tick()
+
+    assert fleet.condition(SMALL) == ("True", "FollowsPlan")

@@ -6,7 +6,7 @@ at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -19,11 +19,13 @@ from modelfleet.control.capacity_act import Hand, Pass
 from modelfleet.control.capacity_idle import Heard, Listener
 from modelfleet.control.capacity_memory import Memory, Store
 from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity_notes import Notes
 from modelfleet.control.capacity_observe import Observed, snapshot
 from modelfleet.control.capacity_plan import Planners
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import MetricsError
-from modelfleet.plan.fleet import plan
+from modelfleet.plan.asked import Answer
+from modelfleet.plan.fleet import Planning, plan
 from modelfleet.plan.load import NOTHING, FleetLoad
 from modelfleet.plan.snapshot import Name, Source
 
@@ -47,6 +49,13 @@ class Metrics(Protocol):
         """One look, so many seconds after the last one that found something.  Raises MetricsError."""
 
 
+class Queries(Protocol):
+    """What users ask by themselves."""
+
+    async def ask(self, queries: Collection[str]) -> Mapping[str, Answer]:
+        """An answer to each query, if only that there is none.  Raises nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What the loop reads and writes."""
@@ -57,6 +66,7 @@ class World:
     clock: Clock
     metrics: Metrics
     routers: Reports
+    queries: Queries
     settings: Callable[[], FleetSettings] = FleetSettings
 
 
@@ -73,12 +83,13 @@ class CapacityLoop:
         self._memory = Memory()
         self._load = NOTHING
         self._load_taken_s = 0.0
+        self._answers: Mapping[str, Answer] = {}
         self._source: Source = "Silent"  # until the first look
         self._heard = Heard()
         self._hand = Hand(
             world.cluster, world.events, store=self._store, memory=self._memory, instruments=instruments
         )
-        self._planners = Planners(world.view, self._memory, world.settings)
+        self._planners = Planners(world.view, self._memory, Notes(world.cluster, world.clock), world.settings)
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
@@ -117,10 +128,11 @@ class CapacityLoop:
                 await self._answer_kicks_until(asyncio.sleep(due_s - timer.time()))
         finally:
             self._running = False
+            await self._planners.notes.hand_over()
 
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
-        await self._answer_kicks_until(self._look())
+        await self._answer_kicks_until(self._measure())
         await self._answer_kicks_until(self._hear())
         await self._pass(scale=True)
         self._instruments.last_tick.set(self._world.clock.now_s())
@@ -156,6 +168,16 @@ class CapacityLoop:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(gap_s, _GAP_S_MIN), _GAP_S_MAX)):
                 await self._called.wait()  # somebody's request waits: all others' kicks can
+
+    async def _measure(self) -> None:
+        await asyncio.gather(self._look(), self._ask())
+
+    async def _ask(self) -> None:
+        """Ask what the users ask."""
+        scalings = (tier.spec.scaling for tier in self._store.tiers().values())
+        metrics = (metric for scaling in scalings if scaling for metric in scaling.metrics)
+        queries = {metric.query for metric in metrics if metric.type == "PromQL" and metric.query}
+        self._answers = await self._world.queries.ask(queries) if queries else {}
 
     async def _look(self) -> None:
         """Ask for the load.  A look that fails leaves the planner without numbers, so it holds."""
@@ -193,6 +215,7 @@ class CapacityLoop:
             source=self._source,
             heard=replace(self._heard, woken=frozenset(self._memory.woken)),
             pools=capacity_controls.pools(self._world.settings(), tiers),
+            answers=self._answers,
         )
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
@@ -202,12 +225,15 @@ class CapacityLoop:
         known = frozenset(self._memory.tiers)
         fleet, groups = self._planners.told(snapshot(seen, self._world.view, self._memory), seen)
         # A plan learns from every look, so there is one for each look, whatever else a pass is about.
-        plannings = self._planners.plannings(fleet, seen, groups, look_s=self._interval_s()) if scale else ()
+        plannings: Sequence[Planning] = ()
+        if scale:
+            recalled = await self._planners.recall(groups, seen)
+            plannings = self._planners.plannings(fleet, seen, recalled, look_s=self._interval_s())
         decided = plan(fleet, plannings)
-        self._planners.remember(decided.planned)
         due = [name for name in seen.tiers if scale or self._unheard(name, seen, known)]
         outcomes = self._planners.outcomes(decided.planned, seen)
         await self._hand.carry_out(Pass(seen, fleet, decided, outcomes), tiers=due)
+        await self._planners.remember(decided.planned, seen)
         for name, load in seen.load.tiers.items():
             if name in seen.tiers and load.age_s is not None:
                 age_s = load.age_s + seen.now_s - seen.load_taken_s

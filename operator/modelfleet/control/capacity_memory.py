@@ -53,7 +53,6 @@ class Memory:
         """Drop what no longer exists."""
         self.tiers = {name: past for name, past in self.tiers.items() if name in tiers}
         self.cascades = {name: past for name, past in self.cascades.items() if name in cascades}
-        self.learned = {name: past for name, past in self.learned.items() if name in cascades}
         self.asleep &= tiers
         self.woken &= tiers
 

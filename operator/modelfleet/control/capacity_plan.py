@@ -3,16 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control.capacity_look import Sight, look_at, starting
 from modelfleet.control.capacity_memory import Memory
+from modelfleet.control.capacity_notes import Notes
 from modelfleet.control.capacity_observe import Observed, Pods
 from modelfleet.control.capacity_status import shown_law
 from modelfleet.control.ports import View
+from modelfleet.errors import ClusterError
 from modelfleet.plan import demand, planner, publish
 from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group, groups, unplanned
-from modelfleet.plan.learned import Learned, state_of, with_start
+from modelfleet.plan.learned import state_of, with_start
 from modelfleet.plan.publish import Law
 from modelfleet.plan.service_level import WithinSlo, judge
 from modelfleet.plan.snapshot import FleetSnapshot, Name
@@ -20,6 +24,7 @@ from modelfleet.plan.snapshot import FleetSnapshot, Name
 # 95 of 100 are to keep each objective.  Over an hour, with both of them and misses of every other cause, that needs
 # room.
 _GOAL = 0.97
+_LOG = structlog.get_logger("modelfleet.capacity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Planners:
 
     view: View
     memory: Memory
+    notes: Notes
     settings: Callable[[], FleetSettings]
 
     def told(self, fleet: FleetSnapshot, seen: Observed) -> tuple[FleetSnapshot, list[Group]]:
@@ -46,6 +52,19 @@ class Planners:
             for name, snap in fleet.tiers.items()
         }
         return replace(fleet, tiers=tiers), found
+
+    async def recall(self, found: Sequence[Group], seen: Observed) -> list[Group]:
+        """Read what was learned of groups that are planned for the first time; those whose notes can be read."""
+        owners = {group.owner for group in found}
+        self.memory.learned = {name: past for name, past in self.memory.learned.items() if name in owners}
+        self.notes.forget_all_but(owners)
+        for owner in sorted(owners - self.memory.learned.keys()):
+            try:
+                self.memory.learned[owner] = await self.notes.read(owner, seen.cascades[owner])
+            except ClusterError as err:
+                # Planned without its past, a tier might shrink that should not: it waits for the next look.
+                _LOG.warning("what was learned cannot be read", cascade="/".join(owner), error=str(err))
+        return [group for group in found if group.owner in self.memory.learned]
 
     def plannings(
         self, fleet: FleetSnapshot, seen: Observed, found: Sequence[Group], *, look_s: float
@@ -80,16 +99,19 @@ class Planners:
                 found[name] = Outcome(within, law)
         return found
 
-    def remember(self, planned: Sequence[Planned]) -> None:
-        """What each plan has learned."""
+    async def remember(self, planned: Sequence[Planned], seen: Observed) -> None:
+        """Keep what each plan has learned: here, and now and then where a restart finds it."""
         for one in planned:
             owner = one.planning.group.owner
             tiers = tuple(tier.name for tier in one.planning.group.tiers)
-            known = self.memory.learned.get(owner, Learned())
+            known = self.memory.learned[owner]
             self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers)
+            self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
+            if self.notes.due(owner):
+                await self.notes.write(owner)
 
     def _planning(self, group: Group, sight: Sight) -> Planning:
-        learned = self.memory.learned.get(group.owner, Learned())
+        learned = self.memory.learned[group.owner]
         for tier in group.tiers:
             for start in sight.starting.started.get(tier, ()):
                 learned = with_start(learned, tier.name, start)

@@ -1,0 +1,64 @@
+"""Notes are written by one hand, seldom, and only where they are ours."""
+
+from modelfleet.api.cascade import Cascade
+from modelfleet.control.capacity_notes import WRITE_EVERY_S, Notes
+from modelfleet.control.ports import Key
+from modelfleet.plan import planner
+from modelfleet.plan.fleet import Planned, Planning
+from modelfleet.plan.group import Group
+from modelfleet.plan.learned import Learned
+from modelfleet.plan.snapshot import Name
+from tests.control.capacity_fleet import Api, Store, Watch
+from tests.make import cascade
+from tests.plan.test_planner import CALM, STEADY
+
+NAME = Name("models", "chat")
+CHAT: Cascade = cascade("chat")
+KEY = Key("ConfigMap", "models", "chat-cascade-plan")
+
+
+def planned() -> Planned:
+    found, state = planner.plan(CALM, STEADY, planner.Settings())
+    group = Group(NAME, (NAME,), (Name("models", "small"), Name("models", "big")), pooled=True)
+    return Planned(Planning(group, CALM, STEADY, planner.Settings()), found, state)
+
+
+async def test_what_is_written_is_read_by_the_next_one():
+    api, clock, done = Api(Store()), Watch(), planned()
+    notes = Notes(api, clock)
+    assert await notes.read(NAME, CHAT) == Learned()
+    known = Learned(done.state, ("small", "big"))
+    notes.keep(NAME, CHAT, known, done)
+    assert notes.due(NAME)
+    await notes.write(NAME)
+
+    assert not notes.due(NAME)
+    assert await Notes(api, clock).read(NAME, CHAT) == known
+
+
+async def test_what_the_api_server_refuses_is_written_later():
+    api, clock = Api(Store()), Watch()
+    notes = Notes(api, clock)
+    await notes.read(NAME, CHAT)
+    notes.keep(NAME, CHAT, Learned(), planned())
+    api.refuses_notes = True
+    await notes.write()
+    assert api.notes == {}
+
+    api.refuses_notes = False
+    await notes.hand_over()
+    assert KEY in api.notes
+
+
+async def test_a_stopping_operator_writes_what_it_has_not():
+    api, clock = Api(Store()), Watch()
+    notes = Notes(api, clock)
+    await notes.read(NAME, CHAT)
+    notes.keep(NAME, CHAT, Learned(), planned())
+    await notes.write(NAME)
+    clock.now += WRITE_EVERY_S / 2
+    notes.keep(NAME, CHAT, Learned(tiers=("later",)), planned())
+    assert not notes.due(NAME)
+    await notes.hand_over()
+
+    assert (await Notes(api, clock).read(NAME, CHAT)).tiers == ("later",)
