@@ -124,3 +124,48 @@ async def test_what_a_router_tells_of_its_keys_is_understood():
 
     assert await reports.keys_usable(["10.0.0.1"]) == 12
     await reports.close()
+
+
+def down(tier: str, reason: str) -> str:
+    labels = f'{{fleet_namespace="ns",model_tier="{tier}",reason="{reason}"}}'
+    return f"modelfleet_router_external_down{labels} 1.0\n"
+
+
+DOWN = {
+    "10.0.0.1": httpx.Response(200, text=down("api", "TLS") + down("other", "Refused")),
+    "10.0.0.2": httpx.Response(200, text=down("api", "ConnectTimeout")),
+    "10.0.0.3": httpx.Response(503, text=""),
+    "10.0.0.4": httpx.Response(200, text="# an older router\n"),
+}
+OUTAGES = {
+    "one router": (["10.0.0.1"], {"api": "TLS", "other": "Refused"}),
+    "what one can ask is not down": (["10.0.0.1", "10.0.0.2"], {"api": "TLS"}),
+    "the silent one does not count": (["10.0.0.3", "10.0.0.2"], {"api": "ConnectTimeout"}),
+    "one knows of no such thing": (["10.0.0.1", "10.0.0.4"], {}),
+    "nobody answers": (["10.0.0.3"], None),
+}
+
+
+@pytest.mark.parametrize(("addresses", "want"), OUTAGES.values(), ids=OUTAGES)
+async def test_outages(addresses: list[str], want: dict[str, str] | None):
+    def say(request: httpx.Request) -> httpx.Response:
+        return DOWN[request.url.host]
+
+    reports = RouterReports(httpx.AsyncClient(transport=httpx.MockTransport(say)))
+
+    assert await reports.outages(addresses) == want
+    await reports.close()
+
+
+async def test_outages_are_read_as_the_router_writes_them():
+    metrics = RouterMetrics("ns")
+    metrics.outages = lambda: {"api": "TLS"}
+    text = generate_latest(metrics.registry()).decode()
+
+    def say(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=text)
+
+    reports = RouterReports(httpx.AsyncClient(transport=httpx.MockTransport(say)))
+
+    assert await reports.outages(["10.0.0.1"]) == {"api": "TLS"}
+    await reports.close()

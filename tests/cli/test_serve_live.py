@@ -1,12 +1,16 @@
 """The whole operator as a process against a real API server.  Nothing runs pods here; the garbage collector is real."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
 import signal
+import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +23,7 @@ import yaml
 
 from e2e.cluster.controlplane import ControlPlane, free_ports
 from modelfleet.api.route_table import decode
+from tests.router.test_upstream import _certificate
 
 pytestmark = pytest.mark.controlplane
 ROOT = Path(__file__).parents[2]
@@ -433,7 +438,7 @@ def router(cluster: Cluster) -> Iterator[Callable[[], str]]:
     """Start the namespace's router as a process that the operator finds behind its pod; gives its base URL."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin() -> str:
+    def begin(**more: str) -> str:
         rules = [
             {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
             {
@@ -459,7 +464,7 @@ def router(cluster: Cluster) -> Iterator[Callable[[], str]]:
             subprocess.Popen(
                 [sys.executable, "-m", "modelfleet.cli.route"],
                 cwd=ROOT / "operator",
-                env={**os.environ, **environment},
+                env={**os.environ, **environment, **more},
             )
         )
         url = f"http://{ROUTER_ADDRESS}:{port}"
@@ -549,3 +554,102 @@ def test_a_forged_call_wakes_nothing_else(cluster: Cluster, start: Callable[...,
         answer = httpx.post(f"http://127.0.0.1:{operator.port}/wake", json=call)
         assert (answer.status_code, answer.json()) == (404, {"outcome": "NotAsleep"})
     assert cluster.get("modeltier", "alone")["status"]["desiredReplicas"] == 0
+
+
+class Visited(socketserver.BaseRequestHandler):
+    """Takes a connection, with TLS where its server has a certificate, and waits for its end."""
+
+    server: "Api"
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.server.tls is not None:
+                self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+            while said := self.request.recv(4096):
+                self.server.said += said
+
+
+class Api(socketserver.ThreadingTCPServer):
+    """Somebody else's API, which nobody should ask anything here."""
+
+    daemon_threads = True
+
+    def __init__(self, cert: tuple[Path, Path] | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Visited)
+        self.said = b""
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if cert else None
+        if cert is not None:
+            self.show(cert)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def show(self, cert: tuple[Path, Path]) -> None:
+        """From now on this is its certificate."""
+        assert self.tls is not None
+        self.tls.load_cert_chain(*cert)
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture
+def api() -> Iterator[Callable[..., Api]]:
+    started: list[Api] = []
+
+    def begin(cert: tuple[Path, Path] | None = None) -> Api:
+        started.append(Api(cert))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.stop()
+
+
+def weights(cluster: Cluster) -> list[int]:
+    found = cluster.get("cascade", "chat").get("status", {}).get("tiers", [])
+    return [each.get("weight", 0) for each in found]
+
+
+def test_an_api_with_a_bad_certificate_gets_no_entries_until_it_is_good(
+    cluster: Cluster,
+    start: Callable[..., Operator],
+    router: Callable[..., str],
+    api: Callable[..., Api],
+    tmp_path: Path,
+):
+    folders = [tmp_path / name for name in ("bad", "good")]
+    for folder in folders:
+        folder.mkdir()
+    bad, good = (_certificate(folder, address="127.0.0.1") for folder in folders)
+    secure, plain = api(bad), api()
+    cluster.kubectl("-n", SYSTEM, "delete", "lease", "--all")
+    settings = "capacity: {interval: 1s}\nrouter: {externalAddresses: {allow: [127.0.0.0/8]}}"
+    meta = {"name": "modelfleet-settings", "namespace": SYSTEM}
+    cluster.kubectl(
+        "-n", SYSTEM, "apply", "-f", "-",
+        stdin=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"settings.yaml": settings}}),
+    )  # fmt: skip
+    start()
+    for name, url in (
+        ("secure", f"https://127.0.0.1:{secure.server_address[1]}/v1"),
+        ("plain", f"http://127.0.0.1:{plain.server_address[1]}/v1"),
+    ):
+        spec = {"external": {"baseURL": url, "model": "m"}}
+        cluster.apply({**tier(name), "spec": spec})
+    halves = cascade("chat", "plain", "secure")
+    for step in halves["spec"]["tiers"]:
+        step["weight"] = {"initial": 50}
+    cluster.apply(halves)
+    router(SSL_CERT_FILE=str(good[0]))
+
+    until(lambda: cluster.conditions("modeltier", "secure")["Ready"] == "False/TLSFailed")
+    until(lambda: weights(cluster) == [1000, 0])
+    assert cluster.conditions("modeltier", "plain")["Ready"] == "True/External"
+    until(lambda: cluster.conditions("cascade", "chat")["TiersReady"] == "False/SomeTiersNotReady")
+    assert cluster.get("cascade", "chat")["status"]["ready"] == "1/2"
+
+    secure.show(good)
+    until(lambda: cluster.conditions("modeltier", "secure")["Ready"] == "True/External")
+    until(lambda: cluster.conditions("cascade", "chat")["TiersReady"] == "True/TiersReady")
+    until(lambda: min(weights(cluster), default=0) > 0)
+    assert (secure.said, plain.said) == (b"", b""), "nobody was asked anything to find that out"

@@ -24,6 +24,10 @@ _IDLE = re.compile(
 _HELD = re.compile(
     rf'^modelfleet_router_requests_held\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
 )
+_DOWN = re.compile(
+    r'^modelfleet_router_external_down\{[^}]*model_tier="([^"]+)",reason="([A-Za-z0-9]{1,40})"\} 1(?:\.0)?$',
+    re.MULTILINE,
+)
 
 _USABLE = re.compile(r'^modelfleet_router_api_keys\{state="usable"\} ([0-9]{1,9}(?:\.0)?)$', re.MULTILINE)
 
@@ -45,6 +49,17 @@ class RouterReports:
         answers = await asyncio.gather(*map(self._metrics, addresses))
         found = [_USABLE.search(text) for text in answers if text is not None]
         return min((int(float(each[1])) for each in found if each), default=None)
+
+    async def outages(self, addresses: Sequence[str]) -> Mapping[str, str] | None:
+        """External ModelTiers that every router which answers cannot ask, and the first one's word for why.
+
+        None when no router answers.
+        """
+        answers = await asyncio.gather(*map(self._metrics, addresses))
+        told = [dict(_DOWN.findall(text)) for text in answers if text is not None]
+        if not told:
+            return None
+        return {tier: why for tier, why in told[0].items() if all(tier in each for each in told)}
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier; a router that does not answer is absent."""

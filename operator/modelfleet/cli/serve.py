@@ -21,6 +21,7 @@ from modelfleet.adapters.lease import Leadership
 from modelfleet.adapters.probes import ProbeServer
 from modelfleet.adapters.prometheus import PrometheusMetrics
 from modelfleet.adapters.router_reports import RouterReports
+from modelfleet.adapters.user_queries import UserQueries
 from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import handlers
@@ -134,6 +135,9 @@ class Operator:
             clock=clock,
             metrics=self.prometheus,
             routers=reports,
+            queries=UserQueries(
+                lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query
+            ),
             settings=lambda: self.ctx.settings.now,
         )
         self.capacity = CapacityLoop(
