@@ -7,7 +7,6 @@ from typing import Any
 from bench.capacity.experiment import TUNED_ON, Experiment
 from bench.capacity.loads import Load, fleet, shares_of
 from bench.figures import Figure, missing
-from modelfleet.plan.sizing import Lengths
 from modelfleet.sim import traces
 from modelfleet.sim.fleet import Arrival
 from modelfleet.sim.fluid import Fluid
@@ -24,15 +23,18 @@ def run(x: Experiment, folder: Path) -> list[dict[str, Any]]:
     days = _SECONDS / 86_400
     arrivals = list(traces.servegen(folder, _MODEL, mean_rps=60.0, day=_DAY, days=days))
     of = _load(arrivals)
-    cascade = fleet("cascade", of)
+    tested = x.cells.tested(of)
+    cascade = fleet("cascade", of, tested.rates_rps)
     rows = []
     for name in POLICIES:
         constants = x.pick("cascade", f"{_MODEL}-{TUNED_ON}", name)
         if constants is None:
             continue
         family = FAMILIES[name]
-        outcome = Fluid(cascade, of.lengths, family.build(cascade, of.lengths, constants)).run(of.counts)
-        policy = family.build(cascade, of.lengths, constants)
+        outcome = Fluid(
+            cascade, of.lengths, family.build(cascade, tested, constants), tails=x.cells.tails(of)
+        ).run(of.counts)
+        policy = family.build(cascade, tested, constants)
         tally = World(cascade, arrivals, policy, entry=shares_of(cascade)).run(float(_SECONDS))
         rows.append(
             {
@@ -51,9 +53,7 @@ def _load(arrivals: Sequence[Arrival]) -> Load:
     counts = [0.0] * _SECONDS
     for one in arrivals:
         counts[min(_SECONDS - 1, int(one.at_s))] += 1
-    number = len(arrivals)
-    prompt, output = sum(one.prompt for one in arrivals), sum(one.output for one in arrivals)
-    return Load("agreement", counts, Lengths(prompt / number, output / number))
+    return Load("agreement", counts, arrivals[:: max(1, len(arrivals) // 20_000)])
 
 
 def figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:

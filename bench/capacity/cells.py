@@ -13,20 +13,35 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from bench.capacity.loads import Load, fleet, load, peak_replicas, shares_of
+from bench.capacity.loads import BIG, SMALL, Load, fleet, load, peak_replicas, shares_of
 from bench.figures import ROOT
+from modelfleet.sim import tail
 from modelfleet.sim.fleet import Cascade, Conditions
 from modelfleet.sim.fluid import Fluid
-from modelfleet.sim.policies.grid import FAMILIES
+from modelfleet.sim.policies.grid import FAMILIES, Measured
 from modelfleet.sim.policies.oracle import Oracle
 from modelfleet.sim.policies.simple import Static
 from modelfleet.sim.policy import Policy
+from modelfleet.sim.tail import Tail
 
+KEPT = 0.99  # of the requests within the objectives, in a load test of one replica
 SOURCE = ROOT / "operator" / "modelfleet"
-_COMMON = ("plan/engine", "plan/sizing", "plan/profiles", "route/bank", "sim/fluid", "sim/meter", "sim/fleet")
+_TAILS = (
+    "plan/engine",
+    "plan/sizing",
+    "plan/profiles",
+    "sim/meter",
+    "sim/fleet",
+    "sim/tail",
+    "sim/traces",
+    "sim/arrivals",
+)
+_COMMON = (*_TAILS, "route/bank", "sim/fluid", "sim/tally")
 _PEERS = ("sim/policies/simple", "sim/policies/peers", "sim/policies/oracle")
 _OURS = (
     "plan/planner",
+    "plan/look",
+    "plan/misses",
     "plan/rails",
     "plan/margin",
     "plan/bias",
@@ -72,6 +87,7 @@ class Cells:
         self._until_s = time.monotonic() + seconds
         self._known: dict[str, dict[str, Any]] = {}
         self._loads: dict[str, Load] = {}
+        self._tails: dict[str, Mapping[str, Tail]] = {}
         if self._file.exists():
             for line in self._file.read_text().splitlines():
                 row = json.loads(line)
@@ -82,6 +98,26 @@ class Cells:
             self._loads[name] = load(name, self.traces, self.folder)
         return self._loads[name]
 
+    def tails(self, of: Load, *, step_factor: float = 1.0) -> Mapping[str, Tail]:
+        """By tier, measured once for a state of the source: seconds each."""
+        lengths = f"{of.lengths.prompt:.0f}-{of.lengths.output:.0f}-{of.lengths.cached:.0f}"
+        name = f"tails-{lengths}-{step_factor:g}-{_digest(_TAILS)}"
+        if name not in self._tails:
+            kept = self.folder / f"{name}.json"
+            if not kept.exists():
+                found = {
+                    tier.name: asdict(tail.measure(tier.engine.times(step_factor), of.requests, of.slo))
+                    for tier in (SMALL, BIG)
+                }
+                kept.write_text(json.dumps(found))
+            self._tails[name] = {tier: Tail(**one) for tier, one in json.loads(kept.read_text()).items()}
+        return self._tails[name]
+
+    def tested(self, of: Load) -> Measured:
+        """What a load test of one replica finds: the rate that nine and ninety of a hundred requests survive."""
+        rates_rps = {tier: one.rate_rps(KEPT) for tier, one in self.tails(of).items()}
+        return Measured(of.lengths, rates_rps)
+
     def run(self, cell: Cell) -> dict[str, Any] | None:
         """What came out; None where time is up before it could run."""
         key = cell.key()
@@ -90,12 +126,15 @@ class Cells:
         if time.monotonic() > self._until_s:
             return None
         of = self.load(cell.load)
-        cascade = fleet(cell.fleet, of)
+        tested = self.tested(of)
+        cascade = fleet(cell.fleet, of, tested.rates_rps)
         started_s = time.process_time()
         conditions = Conditions(**cell.conditions)
-        policy = _policy(cell, cascade, of)
-        cascade = _sized(cell, cascade, of)
-        outcome = Fluid(cascade, of.lengths, policy, conditions=conditions, seed=cell.seed).run(of.counts)
+        policy = _policy(cell, cascade, of, tested)
+        cascade = _sized(cell, cascade, of, tested)
+        tails = self.tails(of, step_factor=conditions.step_factor)
+        fluid = Fluid(cascade, of.lengths, policy, conditions=conditions, seed=cell.seed, tails=tails)
+        outcome = fluid.run(of.counts)
         row = {"key": key, **asdict(outcome), "policy": policy.name, "cpu_s": time.process_time() - started_s}
         with self._file.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -109,23 +148,23 @@ class Cells:
         return row
 
 
-def _policy(cell: Cell, cascade: Cascade, of: Load) -> Policy:
+def _policy(cell: Cell, cascade: Cascade, of: Load, tested: Measured) -> Policy:
     if cell.family == "oracle":
-        return Oracle(cascade, of.lengths, of.counts, shares_of(cascade))
+        return Oracle(tested.rates(cascade, cell.constants or (1.0,)), of.counts, shares_of(cascade))
     if cell.family == "static":
         return Static()
     family = FAMILIES[cell.family]
     if cell.constants is None:
         assert family.shipped is not None
         return family.shipped()
-    return family.build(cascade, of.lengths, cell.constants)
+    return family.build(cascade, tested, cell.constants)
 
 
-def _sized(cell: Cell, cascade: Cascade, of: Load) -> Cascade:
+def _sized(cell: Cell, cascade: Cascade, of: Load, tested: Measured) -> Cascade:
     """A static fleet is as large as a part of the busiest minute needs, from the start."""
     if cell.family != "static" or cell.constants is None:
         return cascade
-    sizes = peak_replicas(cascade, of, cell.constants[0])
+    sizes = peak_replicas(cascade, of, tested.rates_rps, cell.constants[0])
     return replace(
         cascade,
         tiers=tuple(

@@ -16,7 +16,9 @@ GOALS = (
 )  # every policy is tuned for each of them, so it has a front of its own
 OURS = {"one": "lead", "cascade": "joint"}
 PEERS = tuple(name for name, family in FAMILIES.items() if not family.ours)
-STATIC = ((0.6,), (0.7,), (0.85,), (1.0,))
+STATIC = ((0.6,), (0.7,), (0.85,), (1.0,), (1.2,))
+# The oracle is tuned on the very day that it is run on.
+ORACLE = tuple((small, big) for small in (1.0, 1.2) for big in (1.0, 1.5, 2.0, 2.5))
 TUNED_ON = 1
 DAYS: Mapping[str, Sequence[int]] = {"m-large": (3, 9), "m-small": (5, 10), "m-mid": (8, 11)}
 HOURS = ("azure-conv", "azure-code", "mooncake")  # one hour each: nothing to tune on, so as for m-large
@@ -27,6 +29,7 @@ SWEEPS: Mapping[str, Sequence[Mapping[str, float]]] = {
     "scrape loss": [{"scrape_loss": 0.2}],
     "step time": [{"step_factor": factor} for factor in (0.8, 1.2)],
 }
+GRIDS = {"static": STATIC, "oracle": ORACLE}
 ABLATIONS = ("no-bank", "no-quantile", "no-joint", "routed", "router-only")
 
 
@@ -52,7 +55,7 @@ class Experiment:
     def picks(self, fleet: str, day: str, family: str) -> Sequence[tuple[float, ...]]:
         """The constants that tuning on that day chose, one for each goal, each once."""
         if (fleet, day, family) not in self._tuned:
-            grid = STATIC if family == "static" else FAMILIES[family].grid
+            grid = _grid(fleet, family)
             runs = [self.point(Cell(fleet, day, family, constants)) for constants in grid]
             self._tuned[fleet, day, family] = [point for point in runs if point is not None]
         points = self._tuned[fleet, day, family]
@@ -71,6 +74,13 @@ class Experiment:
         picks = self.picks(fleet, tuned_on, family)
         points = [self.point(Cell(fleet, load, family, constants)) for constants in picks]
         return [point for point in points if point is not None]
+
+
+def _grid(fleet: str, family: str) -> Sequence[tuple[float, ...]]:
+    if family in GRIDS:
+        return GRIDS[family]
+    found = FAMILIES[family]
+    return found.alone if fleet == "one" and found.alone else found.grid
 
 
 def loads(*, hours: bool = True) -> list[tuple[str, str]]:

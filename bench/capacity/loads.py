@@ -6,12 +6,13 @@ arrivals of a day costs more than simulating it.
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from modelfleet.plan.profiles import PROFILES
-from modelfleet.plan.sizing import Lengths, Objectives, capacity
+from modelfleet.plan.sizing import Lengths
 from modelfleet.sim import traces
 from modelfleet.sim.arrivals import Day, synthetic
 from modelfleet.sim.fleet import Arrival, Cascade, ColdStart, Slo, Tier
@@ -20,17 +21,36 @@ _MEAN_RPS = 60.0  # of a whole ServeGen trace after scaling
 _COPIES = 8.0  # an hour of Azure is too little for one replica
 _REMEMBERED_BLOCKS = 20_000
 _ROOM = 1.5  # maxReplicas of everybody, over what the day's busiest minute needs
-# Means of the largest ServeGen model.  All three get them: the small ones' answers of 15 tokens would need one GPU.
-_SERVEGEN = Lengths(914, 155)
+_DRAWN = 20_000  # requests that stand for the lengths of a load
+# Lengths are those of the largest ServeGen model for all three: the small ones' answers of 15 tokens would need one GPU.
+_LENGTHS_OF = "m-large"
+
+
+SMALL = Tier("small", PROFILES["8b-h100"], cold=ColdStart(0, 10, 110))
+BIG = Tier("big", PROFILES["70b-h100-tp4"], gpus=4.0, cold=ColdStart(0, 20, 220))
+_LONG_PROMPT = 4000
 
 
 @dataclass(frozen=True)
 class Load:
-    """`counts`: requests by second."""
+    """`counts`: requests by second.  `requests`: some of them, for their lengths."""
 
     name: str
     counts: Sequence[float]
-    lengths: Lengths
+    requests: Sequence[Arrival]
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        number = len(self.requests)
+        return Lengths(
+            sum(one.prompt for one in self.requests) / number,
+            sum(one.output for one in self.requests) / number,
+            sum(one.cached for one in self.requests) / number,
+        )
+
+    @property
+    def slo(self) -> Slo:
+        return Slo(1.0 if self.lengths.prompt < _LONG_PROMPT else 4.0, 0.05)
 
 
 def load(name: str, folder: Path | None, cache: Path) -> Load:
@@ -47,7 +67,7 @@ def load(name: str, folder: Path | None, cache: Path) -> Load:
             kept.write_bytes(array("I", counts).tobytes())
         found = array("I")
         found.frombytes(kept.read_bytes())
-        return Load(name, found.tolist(), _SERVEGEN)
+        return Load(name, found.tolist(), traces.servegen_lengths(folder, _LENGTHS_OF, number=_DRAWN))
     if name == "mooncake":
         path = folder / "mooncake_fast25_conversation.jsonl.gz"
         return _of(name, traces.mooncake(path, cached_blocks=_REMEMBERED_BLOCKS), 2.0)
@@ -61,35 +81,28 @@ def _day(name: str) -> int:
 
 def _of(name: str, arrivals: Iterable[Arrival], factor: float) -> Load:
     counts: list[float] = []
-    number = prompt = output = cached = 0
-    for one in arrivals:
+    found = list(arrivals)
+    for one in found:
         counts += [0.0] * (int(one.at_s) + 1 - len(counts))
         counts[int(one.at_s)] += factor
-        number, prompt, output = number + 1, prompt + one.prompt, output + one.output
-        cached += one.cached
-    return Load(name, counts, Lengths(prompt / number, output / number, cached / number))
+    return Load(name, counts, found[:: max(1, len(found) // _DRAWN)])
 
 
-def fleet(kind: str, of: Load) -> Cascade:
-    """`kind`: `one` (8B on one H100) or `cascade` (and 70B on four, which owes 35 % of the answers)."""
-    small = Tier("small", PROFILES["8b-h100"], cold=ColdStart(0, 10, 110))
-    big = Tier("big", PROFILES["70b-h100-tp4"], gpus=4.0, cold=ColdStart(0, 20, 220))
+def fleet(kind: str, of: Load, rates_rps: Mapping[str, float]) -> Cascade:
+    """`kind`: `one` (8B on one H100) or `cascade` (and 70B on four, which owes 35 % of the answers).
+
+    `rates_rps`: by tier, what one replica carries in a load test.
+    """
     floor = 0.35 if kind == "cascade" else 0.0
-    slo = Slo(1.0 if of.lengths.prompt < 4000 else 4.0, 0.05)
-    found = Cascade((small, big) if floor else (small,), slo=slo, share_floor=floor)
-    shares = shares_of(found)
+    found = Cascade((SMALL, BIG) if floor else (SMALL,), slo=of.slo, share_floor=floor)
     minutes = [sum(of.counts[at : at + 60]) / 60 for at in range(0, len(of.counts) - 59, 60)]
-    sized = tuple(
-        replace(
-            tier,
-            replicas_max=math.ceil(_ROOM * max(minutes) * share / _rate(tier, of.lengths, slo)),
-            replicas_start=max(
-                1, math.ceil(1.2 * sum(minutes[:10]) / 10 * share / _rate(tier, of.lengths, slo))
-            ),
-        )
-        for tier, share in zip(found.tiers, shares, strict=True)
-    )
-    return replace(found, tiers=sized)
+    sized = []
+    for tier, share in zip(found.tiers, shares_of(found), strict=True):
+        replicas = share / rates_rps[tier.name]
+        most = math.ceil(_ROOM * max(minutes) * replicas)
+        start = min(most, max(1, math.ceil(1.2 * sum(minutes[:10]) / 10 * replicas)))
+        sized.append(replace(tier, replicas_max=most, replicas_start=start))
+    return replace(found, tiers=tuple(sized))
 
 
 def shares_of(cascade: Cascade) -> tuple[float, ...]:
@@ -98,14 +111,10 @@ def shares_of(cascade: Cascade) -> tuple[float, ...]:
     return (1 - floor, floor) if len(cascade.tiers) > 1 else (1.0,)
 
 
-def peak_replicas(cascade: Cascade, of: Load, part: float) -> dict[str, int]:
+def peak_replicas(cascade: Cascade, of: Load, rates_rps: Mapping[str, float], part: float) -> dict[str, int]:
     """So many replicas as a part of the day's busiest minute needs."""
     busiest = max(sum(of.counts[at : at + 60]) / 60 for at in range(0, len(of.counts) - 59, 60))
     return {
-        tier.name: max(1, math.ceil(part * busiest * share / _rate(tier, of.lengths, cascade.slo)))
+        tier.name: max(1, math.ceil(part * busiest * share / rates_rps[tier.name]))
         for tier, share in zip(cascade.tiers, shares_of(cascade), strict=True)
     }
-
-
-def _rate(tier: Tier, lengths: Lengths, slo: Slo) -> float:
-    return max(1e-9, capacity(tier.engine, lengths, Objectives(slo.ttft_s, slo.itl_s)).rate_rps)

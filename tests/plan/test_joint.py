@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from modelfleet.plan.joint import Option, choose
 
-SMALL = Option("small", carries_rps=30.0, price=1.0, owes_rps=20.0, replicas_min=1, replicas_max=20, now=2)
-BIG = Option("big", carries_rps=10.0, price=4.0, owes_rps=18.0, replicas_min=1, replicas_max=10, now=2)
+SMALL = Option("small", carries_rps=30.0, price=1.0, least=1, replicas_min=1, replicas_max=20, now=2)
+BIG = Option("big", carries_rps=10.0, price=4.0, least=2, replicas_min=1, replicas_max=10, now=2)
 
 
 def test_the_dear_tier_gets_what_it_owes_and_the_cheap_one_the_rest():
@@ -34,7 +34,7 @@ options = st.builds(
     name=st.just("tier"),
     carries_rps=st.floats(1, 100),
     price=st.floats(0.5, 10),
-    owes_rps=st.floats(0, 100),
+    least=st.integers(0, 9),
     replicas_min=st.integers(0, 2),
     replicas_max=st.integers(3, 8),
     now=st.integers(0, 8),
@@ -50,10 +50,7 @@ def test_nothing_cheaper_carries_as_much(tiers: list[Option], peak_rps: float):
     cost = sum(n * tier.price for n, tier in zip(found.replicas, tiers, strict=True))
     for counts in itertools.product(*(range(tier.replicas_min, tier.replicas_max + 1) for tier in tiers)):
         carries = [n * tier.carries_rps for n, tier in zip(counts, tiers, strict=True)]
-        alone = all(
-            c >= tier.owes_rps - 1e-6 or n == tier.replicas_max
-            for c, n, tier in zip(carries, counts, tiers, strict=True)
-        )
+        alone = all(n >= min(tier.least, tier.replicas_max) for n, tier in zip(counts, tiers, strict=True))
         if alone and sum(carries) >= peak_rps:
             cheaper = sum(n * tier.price for n, tier in zip(counts, tiers, strict=True))
             assert cost <= cheaper + max(tier.price for tier in tiers)  # within one replica of the best

@@ -19,7 +19,7 @@ class Option:
     name: str
     carries_rps: float  # one replica, within the objectives
     price: float  # of one replica, in any unit that all share
-    owes_rps: float  # what it must carry alone
+    least: int  # what it needs for what it must carry alone
     replicas_min: int
     replicas_max: int
     now: int
@@ -39,7 +39,7 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
 
     Where maxReplicas does not allow it: as many as there may be, `feasible` False.
     """
-    least = [_alone(option) for option in options]
+    least = [min(option.replicas_max, max(option.replicas_min, option.least)) for option in options]
     best: tuple[float, int, tuple[int, ...]] | None = None
     # The cheapest per request fills what is left.
     order = sorted(range(len(options)), key=lambda i: options[i].price / max(1e-9, options[i].carries_rps))
@@ -69,8 +69,3 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
         for i, (n, option) in enumerate(zip(best[2], options, strict=True))
     )
     return Choice(best[2], bound, feasible=True)
-
-
-def _alone(option: Option) -> int:
-    needed = math.ceil(option.owes_rps / max(1e-9, option.carries_rps) - 1e-9)
-    return min(option.replicas_max, max(option.replicas_min, needed))

@@ -5,19 +5,20 @@ arrivals and its planned share, never from the traffic that the router has just 
 nothing changes nothing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from modelfleet.plan import bias, joint, margin, rails
+from modelfleet.plan import bias, joint, margin, misses, rails
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, level, ratio
 from modelfleet.plan.joint import Choice, Option
 from modelfleet.plan.rails import Course
-from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, work_s
+from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, step_s, work_s
 
 _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
 _HOUR_S = 3600.0
-_CHEAP_OWES = 0.5  # of its planned share that a cheap tier must carry alone
+_HOT = 5.0  # times as many misses at the peak as in a load that stays
 _OWED_S = 300.0  # over which what the last tier owes is taken
 _DRAIN_S = 60.0  # in which a backlog is to be worked off
 _LOADED = 0.15  # of its capacity: below it a step time says nothing about load
@@ -32,6 +33,7 @@ class Settings:
     deviations: float = 1.0
     reach: float = 1.0  # of what is learned, in deviations
     goal: float = 0.99  # of the requests within their objectives
+    misses: float = 0.01  # of the requests in a steady load, though nothing queues
     down_s: float = 300.0
     pooled: bool = True  # one peak for all tiers; False: every tier carries its own
 
@@ -59,6 +61,8 @@ class TierLook:
     slots: int = 0  # requests that one replica works on at a time
     answer_s: float | None = None  # mean that an answer takes lately; None: nothing was answered
     down_s: float | None = None  # how long a smaller load must last; None: as the settings say
+    answers: float = 0.0  # since the look before
+    good: float = 0.0  # of those, within the objectives
 
     @property
     def coming(self) -> int:
@@ -92,6 +96,7 @@ class State:
     deviations: float | None = None
     samples: tuple[tuple[float, ...], ...] = ()  # step times over predicted ones, by tier
     courses: tuple[Course, ...] = ()  # by tier
+    missed: tuple[misses.Seen, ...] = ()  # by tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,8 @@ class TierPlan:
     message: str
     bound: str
     free: int
-    carries_rps: float  # one replica
-    under_way: float  # requests that one replica has when it carries that
+    carries_rps: float  # one replica: at the peak, the last tier in a load that stays
+    under_way: float  # requests that one replica has at the peak
     limit: str = ""  # what keeps one replica from carrying more
 
 
@@ -123,15 +128,16 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
     if not look.complete:
         return _hold(look, state, "MetricsStale", "No fresh and complete numbers, holding"), state
     state = _remembered(look, state, settings)
-    sized = [_sized(tier, look.goals, known) for tier, known in zip(look.tiers, state.samples, strict=True)]
+    sized, worth = _sized(look, state, settings)
     if not any(one.known for one in sized):
         return _hold(look, state, "NoAnswers", "Nothing was answered lately, holding"), state
-    deviations = settings.deviations if state.deviations is None else state.deviations
-    choice, peak_rps = _choose(look, state, settings, sized, deviations)
+    choice, peak_rps = _choose(look, state, settings, sized, worth)
     tiers, courses = [], []
     for at, one in enumerate(sized):
-        wish = rails.Wish(choice.replicas[at], choice.bound[at] if one.known else one.bound or "NoAnswers")
-        facts = _facts(look, state, settings, at, one)
+        wish = rails.Wish(
+            choice.replicas[at], choice.bound[at] if one.known else one.carried.bound or "NoAnswers"
+        )
+        facts = _facts(look, state, settings, at, one.carried)
         verdict, course = rails.settle(wish, facts, state.courses[at])
         courses.append(course)
         tiers.append(
@@ -141,30 +147,73 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
                 verdict.message,
                 wish.bound,
                 wish.replicas,
-                one.rate_rps,
-                one.under_way,
-                one.bound,
+                # A burst is the cheap tiers' matter; the last keeps the load that it was planned for.
+                one.steady_rps if _relieved(look, settings, at) else one.carried.rate_rps,
+                one.carried.under_way,
+                one.carried.bound,
             )
         )
+    deviations = settings.deviations if state.deviations is None else state.deviations
     return Plan(tuple(tiers), peak_rps, deviations, choice.feasible), replace(state, courses=tuple(courses))
 
 
-def _sized(tier: TierLook, goals: Objectives, samples: Sequence[float]) -> Carried:
-    """What one of its replicas carries: by its profile, else by what the tier itself shows."""
-    if tier.engine is None:
-        return by_slots(tier.slots, tier.answer_s)
-    if tier.lengths is None:
-        return Carried()
-    return carried(tier.engine.times(bias.factor(samples)), tier.lengths, goals)
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """One tier.  `carried`: by one replica at the peak."""
+
+    carried: Carried
+    steady_rps: float
+    spender: misses.Spender | None = None  # None: no profile says how it slows down
+
+    @property
+    def known(self) -> bool:
+        return self.carried.known
+
+    def replicas(self, rate_rps: float, worth: float) -> int:
+        """For a load that stays."""
+        if self.spender is not None:
+            return self.spender.replicas(rate_rps, worth)
+        return math.ceil(rate_rps / self.carried.rate_rps - 1e-9) if self.known else 0
+
+
+def _sized(look: Look, state: State, settings: Settings) -> tuple[list[_Sized], float]:
+    """What one replica of each tier carries, and what a missed request is worth where the cascade spends them best."""
+    spenders: dict[int, misses.Spender] = {}
+    for at, (tier, known, seen) in enumerate(zip(look.tiers, state.samples, state.missed, strict=True)):
+        if tier.engine is not None and tier.lengths is not None:
+            engine = _engine(tier.engine, known)
+            work, empty = work_s(engine, tier.lengths), engine.step_s / look.goals.itl_s
+            spenders[at] = misses.Spender(tier.share, tier.price, work, empty, seen.factor)
+    steady = misses.worth(list(spenders.values()), settings.misses)
+    peak = misses.worth(list(spenders.values()), settings.misses * _HOT)
+    found = []
+    for at, (tier, known) in enumerate(zip(look.tiers, state.samples, strict=True)):
+        if tier.engine is None:
+            slots = by_slots(tier.slots, tier.answer_s)
+            found.append(_Sized(slots, slots.rate_rps))
+        elif tier.lengths is None:
+            found.append(_Sized(Carried(), 0.0))
+        else:
+            engine, spender = _engine(tier.engine, known), spenders[at]
+            hot, calm = (
+                carried(
+                    engine, tier.lengths, replace(look.goals, itl_s=look.goals.itl_s * spender.part(worth))
+                )
+                for worth in (peak, steady)
+            )
+            found.append(_Sized(hot, calm.rate_rps, spender))
+    return found, steady
+
+
+def _engine(engine: Engine, samples: Sequence[float]) -> Engine:
+    return engine.times(bias.factor(samples))
 
 
 def _facts(look: Look, state: State, settings: Settings, at: int, one: Carried) -> rails.Facts:
     tier = look.tiers[at]
-    # The router takes from the last tier what it cannot carry for a while.
-    relieved = settings.pooled and at and at == len(look.tiers) - 1
     load_rps = (
         _steady_rps(look, state) * tier.share * settings.owed
-        if relieved
+        if _relieved(look, settings, at)
         else max(tier.rate_rps, level(state.rates_rps, look_s=look.look_s) * tier.share)
     )
     return rails.Facts(
@@ -182,10 +231,16 @@ def _facts(look: Look, state: State, settings: Settings, at: int, one: Carried) 
     )
 
 
+def _relieved(look: Look, settings: Settings, at: int) -> bool:
+    """The router takes from the last tier what it cannot carry for a while."""
+    return settings.pooled and 0 < at == len(look.tiers) - 1
+
+
 def _choose(
-    look: Look, state: State, settings: Settings, sized: Sequence[Carried], deviations: float
+    look: Look, state: State, settings: Settings, sized: Sequence[_Sized], worth: float
 ) -> tuple[Choice, float]:
     """The cheapest replicas for what each owes alone and for the peak that all carry together."""
+    deviations = settings.deviations if state.deviations is None else state.deviations
     now_rps = level(state.rates_rps, look_s=look.look_s)
     steady_rps = _steady_rps(look, state)
     uneven = margin.dispersion(look.counts)
@@ -199,13 +254,14 @@ def _choose(
         later_rps = now_rps * ratio(grown[tier.lead_s], settings.peak)
         room_rps = margin.room_rps(later_rps, uneven, interval_s=look.interval_s, deviations=deviations)
         peaks.append(later_rps + room_rps + tier.waiting / _DRAIN_S)
-        owes_rps = steady_rps * tier.share * (settings.owed if tier is look.tiers[-1] else _CHEAP_OWES)
+        owes_rps = steady_rps * tier.share * (settings.owed if tier is look.tiers[-1] else 1.0)
         if not settings.pooled:
             owes_rps = peaks[-1] * tier.share
-        least, most = tier.replicas_min, tier.replicas_max
+        carries_rps = one.carried.rate_rps
+        least, low, most = one.replicas(owes_rps, worth), tier.replicas_min, tier.replicas_max
         if not one.known:  # it stays as it is, and carries nothing that one could count on
-            least, most, owes_rps = tier.replicas, tier.replicas, 0.0
-        options.append(Option(tier.name, one.rate_rps, tier.price, owes_rps, least, most, tier.replicas))
+            least, low, most = tier.replicas, tier.replicas, tier.replicas
+        options.append(Option(tier.name, carries_rps, tier.price, least, low, most, tier.replicas))
     # What fills the peak is the tier that is cheapest per request: its lead time is how far the peak has to be known.
     filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
     peak_rps = peaks[filler] * ours if settings.pooled else 0.0
@@ -232,13 +288,30 @@ def _remembered(look: Look, state: State, settings: Settings) -> State:
         seconds=look.since_s,
     )
     samples = state.samples or tuple(() for _ in look.tiers)
+    samples = tuple(_sampled(tier, known) for tier, known in zip(look.tiers, samples, strict=True))
+    missed = state.missed or tuple(misses.Seen() for _ in look.tiers)
     return State(
         rates,
         answered,
         deviations,
-        tuple(_sampled(tier, known) for tier, known in zip(look.tiers, samples, strict=True)),
+        samples,
         state.courses or tuple(Course() for _ in look.tiers),
+        tuple(
+            _missed(tier, look, known, seen)
+            for tier, known, seen in zip(look.tiers, samples, missed, strict=True)
+        ),
     )
+
+
+def _missed(tier: TierLook, look: Look, samples: Sequence[float], seen: misses.Seen) -> misses.Seen:
+    # What waited missed for another reason.
+    if tier.engine is None or tier.lengths is None or not tier.ready or tier.waiting > tier.ready:
+        return seen
+    engine = _engine(tier.engine, samples)
+    part = step_s(engine, tier.lengths, tier.rate_rps / tier.ready) / look.goals.itl_s
+    if part >= 1:
+        return seen
+    return seen.after(tier.answers, missed=tier.answers - tier.good, part=part, seconds=look.since_s)
 
 
 def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,21 +1,19 @@
 """Spend fast: how the router moves the dear tier's share within a second, and never loses what is owed over an hour.
 
-The slow loop publishes a target share and what each tier can carry.  Between two of its looks the load moves: then
-the share follows it, and a bank remembers what the dear tier owes (or has given too much) in requests.  What was not
-given in a burst is earned back when there is room.  Every router runs this on its own counts, which are a fair sample.
+The slow loop publishes a target share and what each tier can carry.  Between two of its looks the load moves: the dear
+tier keeps the load that it was planned for, the cheap ones take the rest, and a bank remembers what the dear tier owes
+(or has given too much) in requests.  What was not given in a burst is given back when there is room.  Every router runs
+this on its own counts, which are a fair sample.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_SETTLE_S = 120.0  # in which the balance is brought back to nothing
+_SETTLE_S = 180.0  # in which the balance is brought back to nothing
 _DRAIN_S = 5.0  # in which a backlog is to be worked off
 _HOUR_S = 3600.0
-_SAVED_MAX, _OWED_MAX = 0.05, 0.02  # of an hour's requests
-_RICH = 0.01
-_SPARE = 0.9  # of what the dear tier carries, to earn with
-_EARN = 1.15  # times the target, at most
-_LEAST = 0.5  # times the target, at least, while the balance allows it
+_SAVED_MAX, _OWED_MAX = 0.05, 0.02
+_MOST, _LEAST = 1.5, 0.5  # times the target, while the balance allows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +30,36 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """`balance`: requests that the dear tier answered beyond its share; negative: that it owes."""
+    """`balance`: requests that the dear tier answered beyond its share; negative: that it owes.  `hour`: of requests."""
 
     balance: float = 0.0
+    hour: float = 0.0
 
-    def after(self, *, dear: float, total: float, target: float, rate_rps: float) -> "Bank":
-        """With the answers of the last second; kept between the bounds of an hour at this rate."""
-        hour = max(1.0, rate_rps * _HOUR_S)
+    def after(self, *, dear: float, total: float, target: float, seconds: float = 1.0) -> "Bank":
+        """With the answers of the last second or so; kept between bounds that follow what an hour brings."""
+        hour = self.hour * max(0.0, 1 - seconds / _HOUR_S) + total
         balance = self.balance + dear - target * total
-        return Bank(min(_SAVED_MAX * hour, max(-_OWED_MAX * hour, balance)))
+        return Bank(min(_SAVED_MAX * hour, max(-_OWED_MAX * hour, balance)), hour)
 
 
 def share(bank: Bank, *, target: float, rate_rps: float, cheap: Supply, dear: Supply) -> float:
     """The dear tier's share of the entries for the next second, 0 to 1.
 
-    In this order: the cheap side must not be asked for more than it takes, the dear one neither; the balance is
-    settled; a balance that is used up is paid first of all; paid capacity that idles earns for the next burst.
+    It gets as much as it takes, corrected by what it owes; a balance that is used up is paid first of all; and the
+    cheap side is not asked for more than it takes while the dear one is not full, too.
     """
     if rate_rps <= 0:
         return target
-    need = min(1.0, max(0.0, 1 - cheap.takes_rps / rate_rps))
     most = min(1.0, dear.takes_rps / rate_rps)
-    hour = rate_rps * _HOUR_S
-    wanted = target - bank.balance / (_SETTLE_S * rate_rps)
-    chosen = min(max(wanted, need, _LEAST * target), max(most, need))
-    if bank.balance < _RICH * hour and dear.backlog <= 0:
-        chosen = max(chosen, min(_EARN * target, _SPARE * most))
-    if bank.balance <= -_OWED_MAX * hour:
+    need = min(1.0, max(0.0, 1 - cheap.takes_rps / rate_rps))
+    wanted = most - bank.balance / (_SETTLE_S * rate_rps)
+    chosen = min(max(wanted, _LEAST * target), _MOST * target)
+    if bank.hour and bank.balance <= -_OWED_MAX * bank.hour:
         chosen = max(chosen, target)
-    return min(1.0, max(0.0, chosen))
+    if need > max(chosen, most):  # all are full: each gets what it can bear as well as the others
+        both = cheap.takes_rps + dear.takes_rps
+        need = max(chosen, dear.takes_rps / both) if both > 0 else chosen
+    return min(1.0, max(chosen, need))
 
 
 def entries(bank: Bank, *, target: float, rate_rps: float, sides: Sequence[Supply]) -> list[float]:

@@ -1,13 +1,14 @@
 """The same fleet as a fluid in steps of one second: what policies are tuned on, a hundred times as fast.
 
 Requests are amounts.  A replica's step time follows the rate that it serves (`plan/sizing.py`), what it cannot serve
-waits, and a second's requests meet their objectives together or not at all.
+waits, and how many of a second's requests meet their objectives is read off `sim/tail.py` where it is given: without
+it they do together or not at all.
 """
 
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,6 +19,7 @@ from modelfleet.route.bank import Bank
 from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
 from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
+from modelfleet.sim.tail import Tail
 from modelfleet.sim.tally import Course
 
 _WIDE = Objectives(ttft_s=1e9, itl_s=1e9)
@@ -28,8 +30,11 @@ _HOUR_S = 3600
 class _Side:
     """One tier.  What its engine and lengths say is worked out once: a day is 86,400 steps."""
 
-    def __init__(self, tier: Tier, lengths: Lengths, meter: Meter, *, step_factor: float) -> None:
+    def __init__(
+        self, tier: Tier, lengths: Lengths, meter: Meter, tail: Tail | None, *, step_factor: float
+    ) -> None:
         engine = tier.engine
+        self.tail = tail
         self.tier, self.lengths, self.meter = tier, lengths, meter
         self.wanted = self.ready = tier.replicas_start
         self.starting: deque[float] = deque()  # when each is ready
@@ -56,15 +61,21 @@ class _Side:
         rate = min(self.served_rps / (self.ready or 1), 0.999 * self.saturation_rps)
         self.step_s = step_s = self.base_s / (1 - rate * self.work_s)
         ttft_s = self.first_s + 1.5 * step_s + self.waiting / (most or 1e-9)
-        good = served if ttft_s <= slo.ttft_s and step_s <= slo.itl_s else 0.0
         slot = self.meter.slot
+        if self.tail is None:
+            good = served if ttft_s <= slo.ttft_s and step_s <= slo.itl_s else 0.0
+            slot.itl[bisect_left(ITL_BOUNDS_S, step_s)] += served
+        else:
+            at = self.tail.index(rate)
+            good = served * self.tail.good[at] if ttft_s <= slo.ttft_s else 0.0
+            for bucket, part in self.tail.itl[at]:
+                slot.itl[bucket] += served * part
         slot.arrivals += came
         slot.answers += served
         slot.good += good
         slot.prompt_tokens += served * self.lengths.prompt
         slot.output_tokens += served * self.lengths.output
         slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += served
-        slot.itl[bisect_left(ITL_BOUNDS_S, step_s)] += served
         slot.itl_sum_s += served * step_s
         return good
 
@@ -83,7 +94,10 @@ class FluidOutcome:
 
 
 class Fluid:
-    """Runs one policy over arrivals per second; lengths are means, and stay."""
+    """Runs one policy over arrivals per second; lengths are means, and stay.
+
+    `tails`: by tier, of engines that are as slow as `conditions` says.
+    """
 
     def __init__(
         self,
@@ -93,11 +107,12 @@ class Fluid:
         *,
         conditions: Conditions | None = None,
         seed: int = 0,
+        tails: Mapping[str, Tail] | None = None,
     ) -> None:
         self.cascade, self.policy = cascade, policy
         self.conditions = conditions or Conditions()
         self._random = Random(seed)
-        self._sides = [self._side(tier, lengths) for tier in cascade.tiers]
+        self._sides = [self._side(tier, lengths, (tails or {}).get(tier.name)) for tier in cascade.tiers]
         self._courses = {tier.name: Course() for tier in cascade.tiers}
         floor = cascade.share_floor
         self._entry = (
@@ -109,11 +124,11 @@ class Fluid:
         self._lost_downs = 0
         self._hours: list[tuple[float, float]] = []  # answers of the last tier and of all, by minute
 
-    def _side(self, tier: Tier, lengths: Lengths) -> _Side:
+    def _side(self, tier: Tier, lengths: Lengths, tail: Tail | None) -> _Side:
         if tier.external:
             raise ValueError(f"tier {tier.name} is an external API, which the fluid does not know")
         meter = Meter(self.conditions.scrape_s)
-        return _Side(tier, lengths, meter, step_factor=self.conditions.step_factor)
+        return _Side(tier, lengths, meter, tail, step_factor=self.conditions.step_factor)
 
     def run(self, per_second: Sequence[float]) -> FluidOutcome:
         """`per_second`: requests that arrive in each second."""
@@ -140,8 +155,6 @@ class Fluid:
     def _second(self, second: int, came: float) -> None:
         self._entered += came
         self._rate_rps += _RATE_GAIN * (came - self._rate_rps)
-        if self._law is not None:
-            self._spend(came, self._law)
         if second % 60 == 0:
             self._hours.append((0.0, 0.0))
         self._total += came
@@ -154,12 +167,12 @@ class Fluid:
             self._good += side.serve(came * part, slo)
         dear, total = self._hours[-1]
         self._hours[-1] = (dear + came * self._entry[-1], total + came)
+        if self._law is not None:
+            self._spend(came, self._law)  # for the next second
 
     def _spend(self, came: float, law: Published) -> None:
         rate_rps = max(self._rate_rps, came)
-        self._bank = self._bank.after(
-            dear=came * self._entry[-1], total=came, target=law.target, rate_rps=rate_rps
-        )
+        self._bank = self._bank.after(dear=came * self._entry[-1], total=came, target=law.target)
         sides = [
             bank.Supply(
                 side.ready * law.carries_rps[index],

@@ -103,6 +103,13 @@ def servegen_counts(
     return counts
 
 
+def servegen_lengths(folder: Path, model: str, *, number: int, seed: int = 0) -> list[Arrival]:
+    """So many requests with lengths of the whole trace, at no time."""
+    random, lengths = Random(seed), _lengths(folder / f"servegen_{model}_lengths6h.csv.gz")
+    prompt, output = (lengths[-1.0, kind] for kind in _KINDS)
+    return [Arrival(0.0, prompt.draw(random), output.draw(random)) for _ in range(number)]
+
+
 _KINDS = ("input_tokens", "output_tokens")
 
 

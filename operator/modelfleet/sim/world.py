@@ -214,7 +214,7 @@ class World:
         dear, total = answers[-1] - self._told[0], sum(answers) - self._told[1]
         self._told = (answers[-1], sum(answers))
         rate_rps = max(self._rate_rps, came / _FAST_S)
-        self._bank = self._bank.after(dear=dear, total=total, target=law.target, rate_rps=rate_rps)
+        self._bank = self._bank.after(dear=dear, total=total, target=law.target)
         sides = [self._supply(index, law) for index in range(len(self._pools))]
         self._enter(bank.entries(self._bank, target=law.target, rate_rps=rate_rps, sides=sides))
 

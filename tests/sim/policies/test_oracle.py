@@ -15,7 +15,7 @@ RATE = capacity(PROFILES["8b-h100"], LENGTHS, Objectives(1.0, 0.05)).rate_rps
 
 def test_it_is_ready_for_a_jump_and_nearly_as_cheap_as_can_be():
     counts = [0.9 * RATE] * 1200 + [3.9 * RATE] * 1200 + [0.9 * RATE] * 1200
-    oracle = Oracle(FLEET, LENGTHS, counts, (1.0,))
+    oracle = Oracle({"small": RATE}, counts, (1.0,))
     outcome = Fluid(FLEET, LENGTHS, oracle).run(counts)
 
     assert outcome.attainment == pytest.approx(1.0, abs=0.005)

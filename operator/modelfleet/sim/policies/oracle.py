@@ -1,7 +1,7 @@
 """Bounds that no policy can pass: the future known, with and without whole replicas and cold starts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from modelfleet.plan.sizing import Lengths, Objectives, capacity
 from modelfleet.sim.fleet import Cascade
@@ -17,14 +17,13 @@ class Oracle:
     look_s = 15.0
 
     def __init__(
-        self, cascade: Cascade, lengths: Lengths, per_second: Sequence[float], shares: Sequence[float]
+        self, rates_rps: Mapping[str, float], per_second: Sequence[float], shares: Sequence[float]
     ) -> None:
+        """`rates_rps`: by tier, what one replica is given; `shares`: of the entries, in the same order."""
         self.name = "oracle"
-        goals = Objectives(cascade.slo.ttft_s, cascade.slo.itl_s)
         self._needs = {
-            tier.name: _needs(per_second, share / capacity(tier.engine, lengths, goals).rate_rps)
-            for tier, share in zip(cascade.tiers, shares, strict=True)
-            if not tier.external
+            name: _needs(per_second, share / rate_rps)
+            for (name, rate_rps), share in zip(rates_rps.items(), shares, strict=True)
         }
 
     def decide(self, seen: Seen) -> Orders:

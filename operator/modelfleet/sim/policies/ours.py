@@ -136,7 +136,7 @@ def planned_shares(seen: Seen) -> Sequence[float]:
 
 def facts_of(tier: TierSeen, share: float) -> TierFacts:
     """One tier as the simulated fleet shows it."""
-    lately, steps = tier.window(_LENGTHS_S), tier.window(_STEPS_S)
+    lately, steps, newest = tier.window(_LENGTHS_S), tier.window(_STEPS_S), tier.window(Joint.look_s)
     return TierFacts(
         name=tier.tier.name,
         engine=tier.tier.engine,
@@ -156,4 +156,6 @@ def facts_of(tier: TierSeen, share: float) -> TierFacts:
         itl_s=steps.itl_mean_s,
         waiting=tier.engine_queue + tier.router_queue,
         kv=tier.kv,
+        answers=newest.answers,
+        good=newest.good,
     )
