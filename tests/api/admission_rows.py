@@ -301,7 +301,7 @@ REJECTED_TIERS = {
     ),
     "an unknown metric type": (
         metric(type="CPU", target=1),
-        'supported values: "TTFT", "Concurrency", "Queue"',
+        'supported values: "TTFT", "ITL", "Concurrency", "Queue", "KVCache", "PromQL"',
     ),
     "one metric name twice": (
         changed(SCALED, "scaling.metrics", [{"name": "m", "type": "Queue", "target": 1}] * 2),
@@ -315,7 +315,10 @@ REJECTED_TIERS = {
     ),
     "zero for Concurrency": (metric(type="Concurrency", target=0), "must be a number above zero"),
     "a negative target": (metric(type="Concurrency", target=-1), "must be a number above zero"),
-    "a percentile of Queue": (metric(type="Queue", target=1, percentile=50), "percentile is for TTFT only"),
+    "a percentile of Queue": (
+        metric(type="Queue", target=1, percentile=50),
+        "percentile is for TTFT and ITL only",
+    ),
     "negative replicas": (LLAMA | {"replicas": -1}, "should be greater than or equal to 0"),
     "no pod may be replaced": (LLAMA | {"rollout": {"maxSurge": 0}}, "must not both be 0"),
     "affinity of an external tier": (

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.api.admission_rows import SCALED, changed
+from tests.api.admission_rows import SCALED, VLLM, changed, metric
+
+KV_CACHE = {"name": "kv", "type": "KVCache", "target": 80}
 
 
 def schedules(*each: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +32,10 @@ ACCEPTED_SCALING = {
     "a time zone with a sign": schedules({"timeZone": "Etc/GMT+12"}),
     "a fallback that holds": fallback(),
     "a fallback to a number": fallback(behavior="AtLeast", replicas=4, after="10m"),
+    "an ITL target": metric(type="ITL", percentile=90, target="40ms"),
+    "a KVCache target": changed(VLLM, "scaling", {"maxReplicas": 4, "metrics": [KV_CACHE]}),
+    "a query of one's own": metric(type="PromQL", query="sum(my_queue_length)", target="4"),
+    "a query with a fraction as target": metric(type="PromQL", query="vector(1)", target="0.25"),
     "no metric: planned with its cascade": changed(SCALED, "scaling.metrics", []),
     "observing": changed(SCALED, "scaling.mode", "Observe"),
 }
@@ -75,6 +81,37 @@ REJECTED_SCALING = {
     "a fallback to nothing": (
         fallback(behavior="AtLeast", replicas=0),
         "should be greater than or equal to 1",
+    ),
+    "a number for ITL": (metric(type="ITL", target=40), "TTFT or ITL metric must be a duration above zero"),
+    "a KVCache target of a fraction": (
+        changed(VLLM, "scaling", {"maxReplicas": 4, "metrics": [{**KV_CACHE, "target": "0.8"}]}),
+        "must be whole percent from 1 to 100, such as 80",
+    ),
+    "a KVCache target above all there is": (
+        changed(VLLM, "scaling", {"maxReplicas": 4, "metrics": [{**KV_CACHE, "target": 101}]}),
+        "must be whole percent from 1 to 100, such as 80",
+    ),
+    "a KVCache target of a llama.cpp": (
+        metric(type="KVCache", target=80),
+        "only vLLM says how full its KV cache is: use a Queue or Concurrency metric",
+    ),
+    "PromQL without a query": (
+        metric(type="PromQL", target=4),
+        "query belongs to a PromQL metric: write it there",
+    ),
+    "an empty query": (metric(type="PromQL", target=4, query=""), "should be at least 1 chars long"),
+    "a query that is a book": (
+        metric(type="PromQL", target=4, query="x" * 2049),
+        "may not be more than 2048",
+    ),
+    "a query of another metric": (
+        metric(type="Queue", target=4, query="up"),
+        "query belongs to a PromQL metric: write it there, and leave it out of any other",
+    ),
+    "a duration for PromQL": (metric(type="PromQL", query="up", target="4s"), "must be a number above zero"),
+    "nothing as target of PromQL": (
+        metric(type="PromQL", query="up", target="0"),
+        "must be a number above zero",
     ),
     "an unknown mode": (changed(SCALED, "scaling.mode", "Dry"), 'supported values: "Auto", "Observe"'),
 }

@@ -260,6 +260,7 @@ def test_server_fills_in_the_defaults_of_a_tier(api: Api) -> None:
             "maxReplicas": 4,
             "metrics": [{"name": "busy", "type": "Concurrency", "target": 4, "percentile": 95}],
             "behavior": {"scaleUp": {"selectPolicy": "Max"}, "scaleDown": {"selectPolicy": "Max"}},
+            "mode": "Auto",
         },
     }
 

@@ -7,6 +7,7 @@ import pytest
 from modelfleet import names
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control.capacity_status import timestamp
+from modelfleet.plan.asked import Answer
 from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
 
 
@@ -204,6 +205,31 @@ async def test_a_schedule_that_cannot_be_read_is_said_and_the_others_hold(fleet:
     assert condition["message"] == (
         "Schedules that never run, while others hold: cron 0 8 31 6 *: Bad day-of-month; timeZone Mars/Base: no such time zone"
     )
+
+
+async def test_a_query_of_the_users_own_decides_and_is_blamed_when_it_gives_nothing(fleet: Fleet):
+    mine = {"name": "mine", "type": "PromQL", "query": "sum(jobs)", "target": "2.5"}
+    busy = {"name": "busy", "type": "Concurrency", "target": 4}
+    fleet.respec(SMALL, metrics=[busy, mine])
+    fleet.asked.answers["sum(jobs)"] = Answer(9.0)
+    await fleet.tick()
+    grown = fleet.status(SMALL)["desiredReplicas"], fleet.status(SMALL)["lastScale"]["reason"]
+    fleet.asked.answers["sum(jobs)"] = Answer(problem="1:4: parse error: unclosed left parenthesis")
+    for _ in range(20):
+        await fleet.tick()
+
+    assert grown == (4, "PromQLAboveTarget")
+    assert fleet.status(SMALL)["desiredReplicas"] == 4
+    condition = fleet.status(SMALL)["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("True", "MetricsPartlyStale")
+    assert condition["message"] == (
+        "No fresh and complete value of mine (1:4: parse error: unclosed left parenthesis); not shrinking"
+    )
+
+    fleet.in_flight(20.0)
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["desiredReplicas"] == 5  # the other metric still decides to grow
 
 
 async def test_a_node_pool_has_an_end(fleet: Fleet):

@@ -18,7 +18,7 @@ from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.view import MemoryView
 from modelfleet.plan.load import FleetLoad, TierLoad
 from modelfleet.plan.snapshot import Name
-from tests.control.capacity_fleet import Routers
+from tests.control.capacity_fleet import Asked, Routers
 
 pytestmark = pytest.mark.controlplane
 
@@ -93,7 +93,7 @@ async def test_the_api_server_takes_what_the_loop_writes(
         clock = SystemClock()
         events = KubeEvents(cluster, clock.now_s, instance="test")
         loop = CapacityLoop(
-            World(view, cluster, events, clock, Busy(), Routers()),
+            World(view, cluster, events, clock, Busy(), Routers(), Asked()),
             interval_s=lambda: 15.0,
             instruments=CapacityMetrics(CollectorRegistry()),
         )

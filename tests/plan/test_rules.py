@@ -25,6 +25,7 @@ def ttft(reading: Reading) -> Target:
     return Target("ttft", "TTFT", 0.5, reading)
 
 
+MINE = Target("mine", "PromQL", 2.5, Missing(), "1:4: parse error")
 CALM = TierSnapshot(
     replicas=3,
     replicas_ready=3,
@@ -79,6 +80,15 @@ CASES = {
         replace(blinded(Missing()), scheduled=5, replicas_min=5, source="Silent"),
         (5, "Scheduled"),
     ),
+    "a query fails, the other metric asks for more: grows": (
+        replace(loaded(20.0), targets=(busy(fresh(20.0)), MINE)),
+        (5, "ConcurrencyAboveTarget"),
+    ),
+    "a query fails, the other metric asks for less: does not shrink": (
+        replace(loaded(1.0), targets=(busy(fresh(1.0)), MINE)),
+        (3, "MetricsPartlyStale"),
+    ),
+    "the only query fails: holds": (replace(CALM, targets=(MINE,)), (3, "MetricsStale")),
     "pinned: that many, whatever the load and the bounds say": (loaded(99.0, pinned=8), (8, "Pinned")),
     "pinned, and no metrics at all: that many": (
         replace(blinded(Missing()), pinned=2, source="Unset"),
@@ -311,3 +321,9 @@ def test_more_load_never_means_fewer_replicas(snap: TierSnapshot, kind: str, one
         return decide(replace(snap, targets=(target,), in_flight=fresh(value)), NOW).replicas
 
     assert asked(low) <= asked(high)
+
+
+def test_what_is_wrong_with_a_query_is_said_in_the_words_of_whoever_refused_it():
+    assert decide(replace(CALM, targets=(MINE,)), NOW).message == (
+        "No fresh and complete value of mine (1:4: parse error); holding"
+    )

@@ -33,6 +33,9 @@ CALM = TierSnapshot(
 CONCURRENCY = Target("busy", "Concurrency", 4.0, Missing())
 QUEUE = Target("waiting", "Queue", 2.0, Missing())
 TTFT = Target("ttft", "TTFT", 0.5, Missing())
+ITL = Target("itl", "ITL", 0.04, Missing())
+KV = Target("kv", "KVCache", 0.8, Missing())
+PROMQL = Target("mine", "PromQL", 2.5, Missing())
 
 PROPOSALS = {
     "concurrency at target: keeps": (CALM, CONCURRENCY, 8.0, 2),
@@ -51,6 +54,19 @@ PROPOSALS = {
     "queue doubles: as many as bring it to target": (CALM, QUEUE, 16.0, 3),
     "empty queue but every slot busy: keeps": (CALM, QUEUE, 8.0, 2),
     "empty queue and half the slots idle: one will do": (CALM, QUEUE, 4.0, 1),
+    "itl doubles: twice as many": (CALM, ITL, 0.08, 4),
+    "kv full, target 80 %: a quarter more": (replace(CALM, replicas=4, replicas_measured=4), KV, 1.0, 5),
+    "kv full while the new pod starts: no second growth": (
+        replace(CALM, replicas=5, replicas_measured=4),
+        KV,
+        1.0,
+        5,
+    ),
+    "kv near its target: keeps": (CALM, KV, 0.85, 2),
+    "kv nearly empty: one will do": (CALM, KV, 0.02, 1),
+    "a query: its number by the target": (CALM, PROMQL, 10.0, 4),
+    "a query gives nothing to do: none needed": (CALM, PROMQL, 0.0, 0),
+    "a query within tolerance: keeps": (CALM, PROMQL, 5.4, 2),
     "ttft at target: keeps": (CALM, TTFT, 0.5, 2),
     "ttft doubles: twice as many": (CALM, TTFT, 1.0, 4),
     "ttft doubles while two pods start: they are the answer": (

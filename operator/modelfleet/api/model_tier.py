@@ -147,6 +147,12 @@ class ModelTierSpec(ApiModel):
             at=".model",
         ),
         Rule(
+            "!has(self.scaling) || !has(self.scaling.metrics) || has(self.vllm) || (has(self.existing) && self.existing.engine == 'vllm') "
+            "|| !self.scaling.metrics.exists(metric, metric.type == 'KVCache')",
+            "only vLLM says how full its KV cache is: use a Queue or Concurrency metric",
+            at=".scaling.metrics",
+        ),
+        Rule(
             "!has(oldSelf.scaling) || !has(self.scaling) || self.replicas == oldSelf.replicas",
             "replicas cannot change while scaling is set: change scaling.minReplicas or maxReplicas, "
             "or remove scaling first",
@@ -163,8 +169,8 @@ class ModelTierSpec(ApiModel):
             at=".model",
         ),
         Rule(
-            f"!has(self.existing) || (!has(self.nodePool) && !has(self.resources) && {_ROLLOUT_UNSET})",
-            "an existing workload's pods are its owner's: remove nodePool, resources and rollout",
+            f"!has(self.existing) || (!has(self.resources) && {_ROLLOUT_UNSET})",
+            "an existing workload's pods are its owner's: remove resources and rollout",
         ),
         Rule(
             "!has(self.existing) || self.replicas == 1",
@@ -204,7 +210,8 @@ class ModelTierSpec(ApiModel):
     )
     node_pool: NodePoolRef | None = Field(
         default=None,
-        description="Kind of node to run on, as the operator's settings describe it. Default: any node, with the resources given here.",
+        description="Kind of node to run on, as the operator's settings describe it. Default: any node, with the resources given "
+        "here. Of an existing workload it tells where its pods are, for their price and the pool's limit.",
     )
     resources: Resources | None = Field(
         default=None,

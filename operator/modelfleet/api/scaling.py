@@ -9,43 +9,66 @@ from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration, cel_durat
 from modelfleet.api.scalars import IntOrString
 from modelfleet.api.schedules import SCHEDULES_MAX, Fallback, Schedule
 
+_LATENCY = "self.type in ['TTFT', 'ITL']"
+QUERY_CHARS_MAX = 2048
+
 
 class ScalingMetric(ApiModel):
     """One signal to scale on; the largest result of all metrics wins, as in HPA v2."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            f"self.type != 'TTFT' || (type(self.target) == string && {cel_duration('string(self.target)')})",
-            "target of a TTFT metric must be a duration above zero, such as 500ms",
+            f"!({_LATENCY}) || (type(self.target) == string && {cel_duration('string(self.target)')})",
+            "target of a TTFT or ITL metric must be a duration above zero, such as 500ms",
             at=".target",
         ),
         Rule(
-            "self.type == 'TTFT' || (string(self.target).matches('^[0-9]{1,9}([.][0-9]{1,6})?$') "
+            f"{_LATENCY} || self.type == 'KVCache' || (string(self.target).matches('^[0-9]{{1,9}}([.][0-9]{{1,6}})?$') "
             "&& double(string(self.target)) > 0.0)",
-            "target of a Concurrency or Queue metric must be a number above zero, such as 8 or '0.5'",
+            "target of a Concurrency, Queue or PromQL metric must be a number above zero, such as 8 or '0.5'",
             at=".target",
         ),
         Rule(
-            "self.type == 'TTFT' || self.percentile == 95",
-            "percentile is for TTFT only: leave it out",
+            "self.type != 'KVCache' || string(self.target).matches('^([1-9][0-9]?|100)$')",
+            "target of a KVCache metric must be whole percent from 1 to 100, such as 80",
+            at=".target",
+        ),
+        Rule(
+            f"{_LATENCY} || self.percentile == 95",
+            "percentile is for TTFT and ITL only: leave it out",
             at=".percentile",
+        ),
+        Rule(
+            "(self.type == 'PromQL') == has(self.query)",
+            "query belongs to a PromQL metric: write it there, and leave it out of any other",
+            at=".query",
         ),
     )
 
     name: DnsLabel = Field(description="Name of this metric, unique in the list; shown in reasons.")
-    type: Literal["TTFT", "Concurrency", "Queue"] = Field(
-        description="TTFT: time to first token, as the router sees it. Concurrency: requests in flight per replica. "
-        "Queue: requests per replica that wait for a slot, which is what vllm.maxNumSeqs or llamaCpp.slots do not hold."
+    type: Literal["TTFT", "ITL", "Concurrency", "Queue", "KVCache", "PromQL"] = Field(
+        description="TTFT: time to first token of streams, as the router sees it. ITL: time between tokens of streams, "
+        "likewise. Concurrency: requests in flight per replica. Queue: requests per replica that wait for a slot, which is "
+        "what vllm.maxNumSeqs or llamaCpp.slots do not hold. KVCache: used part of the fullest replica's KV cache; vLLM "
+        "only. PromQL: what a query of your own gives, divided by the replicas."
     )
     percentile: int = Field(
         default=95,
         ge=1,
         le=99,
-        description="Which percentile of the time to first token, over the last minute. For TTFT only.",
+        description="Which percentile of the time, over the last minute. For TTFT and ITL only.",
     )
     target: IntOrString = Field(
-        description="What to keep the metric at or below: a duration for TTFT, such as 500ms; requests per replica, such as 8 "
-        "or '0.5', for Concurrency and Queue."
+        description="What to keep the metric at or below: a duration for TTFT and ITL, such as 500ms; percent for KVCache, such "
+        "as 80; an amount per replica, such as 8 or '0.5', for the others."
+    )
+    query: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=QUERY_CHARS_MAX,
+        description="For PromQL: a query that gives one number for the whole tier, such as sum(my_queue_length). The wanted "
+        "replicas are that number divided by target, as HPA's AverageValue. While it gives anything else, the tier does not "
+        "shrink, and ScalingActive says why.",
     )
 
 

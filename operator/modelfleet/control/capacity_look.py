@@ -14,10 +14,11 @@ from modelfleet.api.cascade import Cascade
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import seconds
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.control.capacity_observe import STALE_AFTER_S, Observed, Pods, epoch_s, wanted_replicas
+from modelfleet.control.capacity_observe import Observed, Pods, epoch_s, wanted_replicas
+from modelfleet.control.capacity_readings import STALE_AFTER_S
 from modelfleet.control.ports import Key, View
 from modelfleet.diff.pods import pod_ready
-from modelfleet.diff.starts import start
+from modelfleet.plan.starts import start
 from modelfleet.plan import demand
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.group import Group

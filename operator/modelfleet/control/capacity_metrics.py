@@ -93,9 +93,9 @@ class CapacityMetrics:
 
     def show_pools(self, units: Mapping[str, int], pools: Mapping[str, Pool]) -> None:
         """What is wanted of each pool that has a limit, beside the limit."""
-        for pool in self._pools - pools.keys():
-            self.pool_units.remove(pool)
-            self.pool_units_max.remove(pool)
+        for gone in self._pools - pools.keys():
+            self.pool_units.remove(gone)
+            self.pool_units_max.remove(gone)
         for name, pool in pools.items():
             self.pool_units.labels(name).set(units[name])
             self.pool_units_max.labels(name).set(pool.units_max)

@@ -11,35 +11,30 @@ from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade, initial_weights, unpriced
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.api.scaling import ScalingMetric
 from modelfleet.control import capacity_controls
 from modelfleet.control.capacity_idle import Heard, Listener, routers_of
 from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
+from modelfleet.control.capacity_readings import STALE_AFTER_S, Expected, Readings, queue_target
 from modelfleet.control.ports import Key, View
+from modelfleet.plan import publish
+from modelfleet.plan.asked import Answer
 from modelfleet.plan.behavior import behavior
-from modelfleet.plan.load import FleetLoad, TierLoad
+from modelfleet.plan.load import FleetLoad
 from modelfleet.plan.snapshot import (
     CascadeSnapshot,
     FleetSnapshot,
-    Idle,
-    Missing,
     Name,
     Pause,
     Pool,
-    Reading,
-    Sample,
     Sleep,
     Source,
     Step,
-    Target,
     TierSnapshot,
     Wish,
 )
 
-STALE_AFTER_S = 60.0  # two lost scrapes at the longest interval that the queries' windows allow
 MEASURED_AFTER_S = 60.0  # the window of TTFT
 SETTLED_AFTER_S = 5.0  # from a pod's readiness until every router has its address, with room to spare
-QUEUE_TARGET = 1.0  # waiting requests per replica that call a tier saturated, unless it sets a Queue target
 _PERMILLE = 10  # per percentage point
 
 
@@ -55,6 +50,7 @@ class Observed:
     source: Source
     heard: Heard = field(default_factory=Heard)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # by query of a user
 
 
 class Pods:
@@ -98,7 +94,14 @@ def epoch_s(timestamp: str | None) -> float:
 def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
     """The planner's picture.  Adds to memory what it lacks about objects seen for the first time."""
     pods = Pods(view)
-    readings = _Readings(seen, pods)
+    routers = routers_of(seen.cascades)
+    expected = Expected(
+        routers=lambda tier: sum(
+            len(pods.of_router(tier.namespace, router)) for router in routers.get(tier, ())
+        ),
+        replicas=lambda tier: len(pods.of_tier(tier)),
+    )
+    readings = Readings(seen.load, expected, taken_ago_s=seen.now_s - seen.load_taken_s, answers=seen.answers)
     listener = Listener(view, seen.cascades, seen.heard)
     return FleetSnapshot(
         now_s=seen.now_s,
@@ -110,6 +113,7 @@ def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
                 view=view,
                 pods=pods,
                 readings=readings,
+                routed=name in routers,
                 listener=listener,
                 memory=memory,
             )
@@ -124,46 +128,6 @@ def snapshot(seen: Observed, view: View, memory: Memory) -> FleetSnapshot:
     )
 
 
-class _Readings:
-    """Numbers with their age and completeness."""
-
-    def __init__(self, seen: Observed, pods: Pods) -> None:
-        self._seen = seen
-        self._routers = routers_of(seen.cascades)
-        self._pods = pods
-
-    def routed(self, tier: Name) -> bool:
-        return tier in self._routers
-
-    def in_flight(self, tier: Name) -> Reading:
-        load = self._load(tier)
-        return Missing() if load.in_flight is None else self._sample(tier, load.in_flight)
-
-    def ttft(self, tier: Name, percentile: int) -> Reading:
-        load = self._load(tier)
-        if load.ttft is None:
-            return Missing()
-        value = load.ttft.quantile(percentile / 100)
-        if value is None:
-            return Idle() if self._fresh(tier) else Missing()
-        return self._sample(tier, value)
-
-    def _fresh(self, tier: Name) -> bool:
-        sample = self._sample(tier, 0.0)
-        return sample.complete and 0 <= sample.age_s <= STALE_AFTER_S
-
-    def _sample(self, tier: Name, value: float) -> Sample:
-        load = self._load(tier)
-        expected = sum(
-            len(self._pods.of_router(tier.namespace, router)) for router in self._routers.get(tier, ())
-        )
-        age_s = math.inf if load.age_s is None else load.age_s + self._seen.now_s - self._seen.load_taken_s
-        return Sample(value, age_s=age_s, complete=load.routers >= expected > 0)
-
-    def _load(self, tier: Name) -> TierLoad:
-        return self._seen.load.tiers.get(tier, TierLoad())
-
-
 def _tier(
     name: Name,
     tier: ModelTier,
@@ -171,7 +135,8 @@ def _tier(
     seen: Observed,
     view: View,
     pods: Pods,
-    readings: _Readings,
+    readings: Readings,
+    routed: bool,
     listener: Listener,
     memory: Memory,
 ) -> TierSnapshot:
@@ -189,12 +154,12 @@ def _tier(
         replicas_min=max(1, scaling.min_replicas, clock.replicas),
         replicas_max=scaling.max_replicas,
         slots=tier.slots or 1,
-        targets=tuple(_target(name, metric, readings) for metric in scaling.metrics),
+        targets=tuple(readings.target(name, metric) for metric in scaling.metrics),
         in_flight=readings.in_flight(name),
         behavior=behavior(scaling.behavior),
         stale_after_s=STALE_AFTER_S,
         sleep=_sleep(name, tier, now_s=seen.now_s, ready=ready, listener=listener, past=past),
-        routed=readings.routed(name),
+        routed=routed,
         source=seen.source,
         paused=paused,
         pinned=pins.replicas(tier.metadata.annotations).replicas,
@@ -245,29 +210,12 @@ def wanted_replicas(tier: ModelTier, deployment: Manifest | None) -> int:
     return runs or max(at_least, tier.spec.replicas)
 
 
-def _target(tier: Name, metric: ScalingMetric, readings: _Readings) -> Target:
-    value = _target_value(metric)
-    if value is None:
-        return Target(metric.name, metric.type, math.inf, Missing())
-    if metric.type == "TTFT":
-        return Target(metric.name, "TTFT", value, readings.ttft(tier, metric.percentile))
-    return Target(metric.name, metric.type, value, readings.in_flight(tier))
-
-
-def _target_value(metric: ScalingMetric) -> float | None:
-    """Seconds for TTFT, else requests per replica; None for what only a CRD without our rules lets in."""
-    try:
-        value = seconds(str(metric.target)) if metric.type == "TTFT" else float(metric.target)
-    except ValueError:
-        return None
-    return value if 0 < value < math.inf else None
-
-
 def _cascade(
-    name: Name, cascade: Cascade, *, seen: Observed, pods: Pods, readings: _Readings, memory: Memory
+    name: Name, cascade: Cascade, *, seen: Observed, pods: Pods, readings: Readings, memory: Memory
 ) -> CascadeSnapshot:
     spec = cascade.spec
-    initial = initial_weights(spec)
+    planned = publish.weights(cascade)
+    initial = planned or initial_weights(spec)
     last = last_weights(cascade)
     past = memory.cascades.get(name)
     if past is None:
@@ -289,7 +237,7 @@ def _cascade(
                 ready=ready,
                 ready_for_s=max(0.0, seen.now_s - since_s) if ready else 0.0,
                 slots=tier.slots if tier else 1,
-                queue_target=_queue_target(tier),
+                queue_target=queue_target(tier),
                 in_flight=readings.in_flight(tier_name),
                 cold=tier is not None and tier.cold,
             )
@@ -306,6 +254,7 @@ def _cascade(
         step_due=seen.source == "Answers" and seen.now_s - past.stepped_at_s >= interval_s,
         respecified=past.weights_spec != weights_spec(cascade),
         paused=_paused(cascade),
+        planned=planned is not None,
         pinned=pins.weights(cascade.metadata.annotations, tiers=[step.name for step in spec.tiers]).weights,
     )
 
@@ -338,14 +287,6 @@ def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[in
         works = said is None or said.status != "False"
         return int(works), epoch_s(said.last_transition_time if said else None)
     return len(ready_since), min(ready_since, default=0.0)
-
-
-def _queue_target(tier: ModelTier | None) -> float:
-    scaling = tier.spec.scaling if tier else None
-    metrics = scaling.metrics if scaling else []
-    return next(
-        (_target_value(metric) or QUEUE_TARGET for metric in metrics if metric.type == "Queue"), QUEUE_TARGET
-    )
 
 
 def _condition(conditions: Sequence[Condition], kind: str) -> Condition | None:

@@ -19,8 +19,10 @@ def _fact(target: Target, snap: TierSnapshot) -> str:
     if isinstance(target.reading, Idle):
         return f"{target.name} idle"
     measured = target.reading.value
-    if target.type == "TTFT":
+    if target.type in ("TTFT", "ITL"):
         return f"{target.name} {measured:.3g} s of {target.value:g} s"
+    if target.type == "KVCache":
+        return f"{target.name} {measured:.0%} of {target.value:.0%}"
     if target.type == "Queue":
         measured = queue_per_replica(measured, replicas=snap.replicas, slots=snap.slots)
     else:

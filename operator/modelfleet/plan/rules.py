@@ -116,7 +116,9 @@ def follow_plan(snap: TierSnapshot, now_s: float) -> Verdict | None:
     rising = lowest_wish(plan.replicas, snap, now_s)
     replicas = limit(rising, snap, now_s)
     if replicas == snap.replicas:
-        held = "RateLimit" if rising > snap.replicas or plan.replicas < snap.replicas else "StabilizationWindow"
+        held = (
+            "RateLimit" if rising > snap.replicas or plan.replicas < snap.replicas else "StabilizationWindow"
+        )
         return Verdict(replicas, held, _MESSAGES[held], plan.replicas)
     return Verdict(replicas, plan.reason, plan.message, plan.replicas)
 
@@ -199,6 +201,9 @@ def _settle(snap: TierSnapshot, now_s: float, *, wish: int, cause: str) -> Verdi
 
 _MESSAGES = {
     "TTFTAboveTarget": "Time to first token is above its target",
+    "ITLAboveTarget": "Time between tokens is above its target",
+    "KVCacheAboveTarget": "The KV cache of a replica is fuller than the target",
+    "PromQLAboveTarget": "The query gives more per replica than the target",
     "ConcurrencyAboveTarget": "More requests per replica in flight than the target",
     "QueueAboveTarget": "More requests per replica wait than the target",
     "BelowTarget": "Every metric is below its target",
@@ -220,7 +225,11 @@ def _proposals(snap: TierSnapshot) -> list[Proposal]:
 
 
 def _blind(snap: TierSnapshot) -> list[str]:
-    return sorted(target.name for target in snap.targets if _is_blind(target, snap.stale_after_s))
+    return sorted(
+        f"{target.name} ({target.problem})" if target.problem else target.name
+        for target in snap.targets
+        if _is_blind(target, snap.stale_after_s)
+    )
 
 
 def _is_blind(target: Target, stale_after_s: float) -> bool:

@@ -8,10 +8,9 @@ say nothing about replicas that are busy (an empty queue would scale a fully use
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from modelfleet.plan.behavior import Behavior, Direction
-from modelfleet.plan.snapshot import Change, Target, TierSnapshot, Wish
+from modelfleet.plan.snapshot import Change, MetricType, Target, TierSnapshot, Wish
 
 _ROUNDING = 1e-9  # 0.3 / 0.1 is a little less than 3, 33 / 1.1 a little more than 30
 
@@ -21,7 +20,7 @@ class Proposal:
     """What one metric asks for, before stabilization and limits."""
 
     replicas: int
-    metric: Literal["TTFT", "Concurrency", "Queue"]
+    metric: MetricType
 
 
 def propose(target: Target, value: float, snap: TierSnapshot) -> Proposal:
@@ -29,10 +28,10 @@ def propose(target: Target, value: float, snap: TierSnapshot) -> Proposal:
     return Proposal(_FORMULAS[target.type](target, value, snap), target.type)
 
 
-def _by_concurrency(target: Target, in_flight: float, snap: TierSnapshot) -> int:
+def _by_amount(target: Target, amount: float, snap: TierSnapshot) -> int:
     # The total is shared by replicas that start, too: they are coming supply, never a second reason to grow.
-    ratio = in_flight / (target.value * max(1, snap.replicas))
-    return snap.replicas if near(ratio, snap.behavior) else _ceil(in_flight / target.value)
+    ratio = amount / (target.value * max(1, snap.replicas))
+    return snap.replicas if near(ratio, snap.behavior) else _ceil(amount / target.value)
 
 
 def _by_queue(target: Target, in_flight: float, snap: TierSnapshot) -> int:
@@ -42,8 +41,8 @@ def _by_queue(target: Target, in_flight: float, snap: TierSnapshot) -> int:
     return _ceil(in_flight / (target.value + snap.slots))
 
 
-def _by_ttft(target: Target, ttft_s: float, snap: TierSnapshot) -> int:
-    ratio = ttft_s / target.value
+def _by_ratio(target: Target, value: float, snap: TierSnapshot) -> int:
+    ratio = value / target.value
     measured = min(snap.replicas_measured, snap.replicas)  # A rollout's extra pods are no supply.
     if near(ratio, snap.behavior) or measured == 0:
         return snap.replicas
@@ -56,9 +55,12 @@ def _by_ttft(target: Target, ttft_s: float, snap: TierSnapshot) -> int:
 
 
 _FORMULAS: Mapping[str, Callable[[Target, float, TierSnapshot], int]] = {
-    "TTFT": _by_ttft,
-    "Concurrency": _by_concurrency,
+    "TTFT": _by_ratio,
+    "ITL": _by_ratio,
+    "Concurrency": _by_amount,
     "Queue": _by_queue,
+    "KVCache": _by_ratio,
+    "PromQL": _by_amount,
 }
 
 

@@ -47,6 +47,7 @@ class Quiet:
 
 
 Reading = Sample | Idle | Missing
+MetricType = Literal["TTFT", "ITL", "Concurrency", "Queue", "KVCache", "PromQL"]
 # Requests or seconds; what is above is an error of its source, and would overflow the arithmetic.
 _VALUE_MAX = 1e12
 Source = Literal["Answers", "Silent", "Unset"]  # the metrics store
@@ -64,12 +65,18 @@ def usable(reading: Reading, *, stale_after_s: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One metric of spec.scaling.  The reading is seconds for TTFT, else requests in flight in the whole tier."""
+    """One metric of spec.scaling.
+
+    Target and reading are seconds for TTFT and ITL, and shares (0 to 1) of the fullest replica's for KVCache.  For the
+    others the target is per replica and the reading of the whole tier: what the query gives for PromQL, else requests
+    in flight.
+    """
 
     name: str
-    type: Literal["TTFT", "Concurrency", "Queue"]
-    value: float  # seconds for TTFT, requests per replica otherwise
+    type: MetricType
+    value: float
     reading: Reading
+    problem: str = ""  # why nothing was measured, where somebody said
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,7 @@ class CascadeSnapshot:
     step_due: bool = True  # weights.interval has passed since the last step because of load
     respecified: bool = False  # the user changed what weights return to
     paused: bool = False
+    planned: bool = False  # routers move entries by themselves around the weights that a plan has
     pinned: Mapping[str, int] | None = None  # weights, by the user's annotation
 
 
