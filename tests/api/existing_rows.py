@@ -29,6 +29,7 @@ ACCEPTED_EXISTING: dict[str, dict[str, Any]] = {
         "price": {"inputPerMillionTokens": "0.1", "outputPerMillionTokens": "0.2"},
         "routing": {"strategy": "PrefixAffinity"},
     },
+    "it says what it runs on": EXISTING | {"nodePool": {"name": "gpu-l4", "count": 2}},
     "it gets no requests": EXISTING | {"suspend": True},
     "it may sleep": changed(
         changed(SCALED_EXISTING, "scaling.minReplicas", 0), "scaling.idle", {"after": "1h"}
@@ -49,8 +50,8 @@ REJECTED_EXISTING: dict[str, tuple[dict[str, Any], str]] = {
         changed(EXISTING, "model.revision", "v1"),
         "give model.servedName and nothing else of model",
     ),
-    "nodes for pods of others": (
-        EXISTING | {"nodePool": {"name": "cpu"}},
+    "resources for pods of others": (
+        EXISTING | {"resources": {"limits": {"cpu": "1"}}},
         "an existing workload's pods are its owner's",
     ),
     "a rollout of pods of others": (

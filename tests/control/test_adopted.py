@@ -8,10 +8,13 @@ import pytest
 
 from modelfleet import names
 from modelfleet.api.key import Key
-from modelfleet.control.adopted import LOOK_S
+from modelfleet.control.adopted import LOOK_S, recall
+from modelfleet.control.capacity_observe import Pods, epoch_s
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.diff.adopted import Found
+from modelfleet.diff.reverts import REVERTS_MAX, WINDOW_S
 from modelfleet.errors import ClusterError, Conflict
+from modelfleet.plan.snapshot import Name
 from tests.control.capacity_fleet import SMALL, Fleet
 from tests.diff.test_adopted import CALM, SCALING, hpa
 from tests.diff.test_adopted_status import READY
@@ -171,6 +174,63 @@ async def test_pods_that_it_had_of_its_own_go():
     deleted = [kind for verb, kind in await reconciled(fleet) if verb == "delete"]
 
     assert deleted == ["Deployment", "Service", "ServiceAccount"]
+
+
+async def test_two_who_do_not_give_in_do_not_fight_for_ever():
+    fleet = world(**DECIDED)
+    for _ in range(10):
+        fleet.workloads.found = BUSY  # somebody sets it back
+        fleet.clock.time_s += LOOK_S
+        await reconciled(fleet)
+
+    assert fleet.workloads.asked == [3] * REVERTS_MAX
+    assert status(fleet)["existing"]["unscalable"]["reason"] == "SetBack"
+
+    fleet.clock.time_s += WINDOW_S
+    await reconciled(fleet)
+
+    assert fleet.workloads.asked == [3] * (REVERTS_MAX + 1)
+
+
+async def test_changes_while_it_is_suspended_are_its_owners():
+    fleet = world(**DECIDED)
+    await reconciled(fleet)
+    tier = fleet.stored("ModelTier", "small")
+    fleet.add(merged(tier, {"spec": {"suspend": True}}))
+    for _ in range(REVERTS_MAX):
+        fleet.workloads.found = BUSY
+        await reconciled(fleet)
+        fleet.workloads.found = replace(BUSY, scale=merged(BUSY.scale or {}, {"spec": {"replicas": 5}}))
+        await reconciled(fleet)
+    fleet.add(merged(fleet.stored("ModelTier", "small"), {"spec": {"suspend": False}}))
+
+    await reconciled(fleet)
+
+    assert fleet.workloads.asked == [3, 3]
+
+
+async def test_a_pool_that_is_not_in_the_settings_is_told():
+    fleet = world(**DECIDED, nodePool={"name": "gpu-x", "count": 1})
+
+    await reconciled(fleet)
+
+    assert fleet.workloads.asked == []
+    assert fleet.conditions("ModelTier", "small")["ResolvedRefs"] == "False/NodePoolNotFound"
+
+
+def test_a_new_leader_takes_no_workload_for_dead():
+    said = {"type": "WorkloadAvailable", "status": "True", "reason": "ReplicaReady"}
+    fleet = world(
+        status={
+            "readyReplicas": 2,
+            "conditions": [{**said, "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }
+    )
+
+    recall(fleet.ctx)
+
+    ready = Pods(fleet.ctx.view).of_tier(Name(NAMESPACE, "small"))
+    assert list(ready) == [epoch_s("2026-01-01T00:00:00Z")] * 2
 
 
 def adopted(status: dict[str, Any] | None, **scaling: Any) -> Fleet:

@@ -38,3 +38,16 @@ def test_ready_pods_of_routers_and_of_known_tiers():
         routers=(Pod("team", "router-0", "10.0.0.1", 9090),),
         engines=(Pod("team", "7b-0", "10.0.0.2", 8000, Name("team", "7b")),),
     )
+
+
+def test_an_engine_of_somebody_else_s_is_read_where_it_listens():
+    view = MemoryView()
+    view.watched(
+        {"kind": "ModelTier", "metadata": {"namespace": "team", "name": "7b", "resourceVersion": "1"}}
+    )
+    theirs = pod("theirs-0", "app", "qwen", address="10.0.0.2")
+    theirs["metadata"]["annotations"] = {names.ANNOTATION_ENGINE_PORT: "8080"}
+
+    view.adopt("team", names.tier_child("7b"), [theirs])
+
+    assert targets(view).engines == (Pod("team", "theirs-0", "10.0.0.2", 8080, Name("team", "7b")),)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from modelfleet import names
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.adopted import Found, judge
 from tests.make import existing_tier, merged
@@ -163,6 +164,13 @@ def test_who_else_scales_it(found: Found, others: list[ModelTier], want: str | N
     assert judged.stuck is None
 
 
+def test_a_number_that_somebody_sets_back_is_left_to_them():
+    judged = judge(SCALED, CALM, contested=True)
+
+    assert judged.unscalable is not None
+    assert judged.unscalable.reason == "SetBack"
+
+
 def test_mode_observe_reports_beside_an_hpa_and_does_not_write():
     observing = existing_tier(scaling={**SCALING, "mode": "Observe"})
 
@@ -178,3 +186,27 @@ def test_pods_that_ended_are_none():
     ]
 
     assert [pod["metadata"]["name"] for pod in judge(TIER, replace(CALM, pods=pods)).pods] == ["Running"]
+
+
+NAMED = {
+    "spec": {
+        "containers": [{"name": "proxy"}, {"name": "x", "ports": [{"name": "api", "containerPort": 8080}]}]
+    }
+}
+ENGINE_PORTS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "as the Service numbers it": ({"port": 8000}, {}, "8000"),
+    "as the pods number it": ({"port": 80, "targetPort": 8001}, {}, "8001"),
+    "as the pods name it": ({"port": 80, "targetPort": "api"}, NAMED, "8080"),
+    "as nobody names it": ({"port": 80, "targetPort": "other"}, NAMED, None),
+}
+
+
+@pytest.mark.parametrize(("port", "spec", "want"), ENGINE_PORTS.values(), ids=ENGINE_PORTS)
+def test_where_the_engine_of_a_pod_listens(port: dict[str, Any], spec: dict[str, Any], want: str | None):
+    pod = {"metadata": {"name": "qwen-1", "annotations": {"theirs": "yes"}}, **spec}
+
+    judged = judge(at_port(None), replace(service(spec={"ports": [port]}), pods=[pod]))
+
+    assert judged.pods[0]["metadata"]["annotations"].get(names.ANNOTATION_ENGINE_PORT) == want
+    assert judged.pods[0]["metadata"]["annotations"]["theirs"] == "yes"
+    assert pod["metadata"]["annotations"] == {"theirs": "yes"}

@@ -24,7 +24,7 @@ from modelfleet.adapters.router_reports import RouterReports
 from modelfleet.adapters.user_queries import UserQueries
 from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.meta import Manifest, seconds
-from modelfleet.control import handlers
+from modelfleet.control import adopted, handlers
 from modelfleet.control.capacity import CapacityLoop, World
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_targets import targets
@@ -234,6 +234,7 @@ class Operator:
         await leadership.run(self._loops)
 
     async def _loops(self) -> None:
+        adopted.recall(self.ctx)
         for key in handlers.everything(self.ctx.view):
             self.queue.add(key)
         async with asyncio.TaskGroup() as loops:

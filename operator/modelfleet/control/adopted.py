@@ -4,7 +4,7 @@ No watch brings such a workload, as it does not carry our labels: it is looked a
 its endpoints by themselves, at once.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from modelfleet import names
 from modelfleet.api.existing import ExistingWorkload
@@ -16,14 +16,23 @@ from modelfleet.control.ports import Key
 from modelfleet.control.status_writes import paused, write_status
 from modelfleet.desired import adopted as desired
 from modelfleet.desired import tier as desired_tier
-from modelfleet.diff import adopted_status, tier_status
-from modelfleet.diff.adopted import Found, Judged, judge
+from modelfleet.diff import adopted_status, reverts, tier_status
+from modelfleet.diff.adopted import Found, Judged, judge, running
 from modelfleet.diff.changes import controlled_by
 from modelfleet.diff.pods import Cause
-from modelfleet.errors import ClusterError, Conflict
+from modelfleet.errors import ClusterError, Conflict, InvalidSpec
 
 LOOK_S = 5.0
 _FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of scaling it.  `error` is raised once it was told; `why` is what is told of it."""
+
+    found: Found
+    why: Cause | None = None
+    error: ClusterError | None = None
 
 
 async def reconcile_adopted(
@@ -32,40 +41,87 @@ async def reconcile_adopted(
     """Look at the workload, have it scaled to what was decided, and say in the tier's status how it is."""
     if not paused(item):
         await _drop_children(tier, ctx)
-    found = await ctx.workloads.look(key.namespace, existing)
-    judged = _judge(tier, found, ctx)
+    attempt = _Attempt(await ctx.workloads.look(key.namespace, existing), why=_misspelled(tier, ctx))
+    judged = _judge(key, tier, attempt.found, ctx)
     ctx.view.adopt(key.namespace, names.tier_child(key.name), judged.pods)
 
-    failure: Cause | None = None
-    error: ClusterError | None = None
     wanted = _wanted(tier, judged)
-    if wanted is not None and wanted != judged.running and not paused(item):
-        try:
-            found = replace(found, scale=await ctx.workloads.resize(key.namespace, existing, found, wanted))
-        except Conflict:
-            raise  # Looked at again in a moment, with what the other wrote.
-        except ClusterError as err:
-            if err.status == _FORBIDDEN:
-                found = replace(found, forbidden=(*found.forbidden, _right(existing)))
-            else:
-                error, failure = err, refusal(err)
-        judged = _judge(tier, found, ctx)
+    if paused(item) or tier.spec.suspend or attempt.why is not None:
+        ctx.resized.pop(key, None)  # Who changes it meanwhile sets nothing of ours back.
+    elif wanted is not None and wanted != judged.running:
+        attempt = await _resize(key, existing, attempt.found, wanted, ctx)
+        judged = _judge(key, tier, attempt.found, ctx)
 
-    scale_status = (found.scale or {}).get("status") or {}
-    seen = adopted_status.Observed(
+    status = adopted_status.status(tier, _seen(item, existing, judged, attempt), now_s=ctx.clock.now_s())
+    await write_status(key, item, status, tier_status.TYPES, ctx)
+    if attempt.error is not None:
+        raise attempt.error
+    return LOOK_S
+
+
+async def _resize(key: Key, existing: ExistingWorkload, found: Found, wanted: int, ctx: Context) -> _Attempt:
+    try:
+        scale = await ctx.workloads.resize(key.namespace, existing, found, wanted)
+    except Conflict:
+        raise  # Looked at again in a moment, with what the other wrote.
+    except ClusterError as err:
+        if err.status == _FORBIDDEN:
+            return _Attempt(replace(found, forbidden=(*found.forbidden, _right(existing))))
+        return _Attempt(found, why=refusal(err), error=err)
+    ctx.resized[key] = reverts.wrote(ctx.resized.get(key), wanted)
+    return _Attempt(replace(found, scale=scale))
+
+
+def _seen(
+    item: Manifest, existing: ExistingWorkload, judged: Judged, attempt: _Attempt
+) -> adopted_status.Observed:
+    scale = attempt.found.scale
+    told = (scale or {}).get("status") or {}
+    return adopted_status.Observed(
         judged=judged,
-        endpoint=desired.endpoint(existing, namespace=key.namespace, port=judged.port),
-        selector=scale_status.get("selector", ""),
-        replicas=int(scale_status.get("replicas", 0)) if found.scale else len(judged.pods),
+        endpoint=desired.endpoint(existing, namespace=item["metadata"]["namespace"], port=judged.port),
+        selector=told.get("selector", ""),
+        replicas=int(told.get("replicas", 0)) if scale else len(judged.pods),
         wanted=judged.running,
-        failure=failure,
+        failure=attempt.why,
         paused=paused(item),
     )
-    status = adopted_status.status(tier, seen, now_s=ctx.clock.now_s())
-    await write_status(key, item, status, tier_status.TYPES, ctx)
-    if error is not None:
-        raise error
-    return LOOK_S
+
+
+def release(key: Key, ctx: Context) -> None:
+    """Forget the workload of a tier that has none, or is no more."""
+    ctx.view.adopt(key.namespace, names.tier_child(key.name), ())
+    ctx.resized.pop(key, None)
+
+
+def recall(ctx: Context) -> None:
+    """Take what tiers say of their workloads for true until these were looked at.
+
+    A new leader has looked at nothing yet: without this it would take all of them for dead, and route around them.
+    """
+    for item in ctx.view.list("ModelTier"):
+        if "existing" in item["spec"]:
+            tier = ModelTier.model_validate(item)
+            key = Key("ModelTier", tier.metadata.namespace, tier.metadata.name)
+            ctx.view.adopt(key.namespace, names.tier_child(key.name), _recalled(tier))
+
+
+def _recalled(tier: ModelTier) -> list[Manifest]:
+    told = next((each for each in tier.status.conditions if each.type == "WorkloadAvailable"), None)
+    since = (told.last_transition_time if told else None) or ""
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
+    return [
+        {"metadata": {"name": f"recalled-{number}"}, "status": {"conditions": [ready]}}
+        for number in range(tier.status.ready_replicas or 0)
+    ]
+
+
+def _misspelled(tier: ModelTier, ctx: Context) -> Cause | None:
+    try:
+        desired_tier.pool(tier, ctx.settings.now)
+    except InvalidSpec as err:
+        return Cause(err.reason, err.message, stuck=True, missing_ref=True)
+    return None
 
 
 async def _drop_children(tier: ModelTier, ctx: Context) -> None:
@@ -75,15 +131,21 @@ async def _drop_children(tier: ModelTier, ctx: Context) -> None:
     await converge(ctx, tier.metadata.namespace, children.wanted, ours=ours, absent=children.absent)
 
 
-def _judge(tier: ModelTier, found: Found, ctx: Context) -> Judged:
-    namespace, name = tier.metadata.namespace, tier.metadata.name
-    items = ctx.view.list("ModelTier", namespace=namespace)
-    adopting = [each for each in items if "existing" in each["spec"] and each["metadata"]["name"] != name]
-    others = [ModelTier.model_validate(each) for each in adopting]
+def _judge(key: Key, tier: ModelTier, found: Found, ctx: Context) -> Judged:
+    known = reverts.looked(ctx.resized.get(key), running=running(found), now_s=ctx.clock.now_s())
+    if known is not None:
+        ctx.resized[key] = known
+    items = ctx.view.list("ModelTier", namespace=key.namespace)
+    adopting = [each for each in items if "existing" in each["spec"] and each["metadata"]["name"] != key.name]
     ref = tier.spec.existing.scale_target_ref if tier.spec.existing else None
-    # The watches bring our own Deployments and no others.
-    ours = ref is not None and ctx.view.get(Key(ref.kind, namespace, ref.name)) is not None
-    return judge(tier, found, others=others, ours=ours)
+    return judge(
+        tier,
+        found,
+        others=[ModelTier.model_validate(each) for each in adopting],
+        # The watches bring our own Deployments and no others.
+        ours=ref is not None and ctx.view.get(Key(ref.kind, key.namespace, ref.name)) is not None,
+        contested=reverts.contested(known),
+    )
 
 
 def _right(existing: ExistingWorkload) -> str:

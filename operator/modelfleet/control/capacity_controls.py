@@ -38,10 +38,16 @@ def pools(settings: FleetSettings, tiers: Mapping[Name, ModelTier]) -> dict[str,
     taken = dict.fromkeys(limits, 0)
     for tier in tiers.values():
         pool = tier.spec.node_pool
-        if pool is not None and pool.name in taken and tier.spec.scaling is None and not tier.spec.suspend:
-            replicas = pins.replicas(tier.metadata.annotations).replicas or tier.spec.replicas
-            taken[pool.name] += replicas * pool.count
+        if pool is not None and pool.name in taken and not tier.scalable:
+            taken[pool.name] += _fixed(tier) * pool.count
     return {name: Pool(units_max, taken[name]) for name, units_max in limits.items()}
+
+
+def _fixed(tier: ModelTier) -> int:
+    """Replicas of a tier that does not scale."""
+    if tier.spec.existing is not None:
+        return tier.status.replicas or 0
+    return 0 if tier.spec.suspend else pins.replicas(tier.metadata.annotations).replicas or tier.spec.replicas
 
 
 def fallback(scaling: Scaling) -> Fallback | None:

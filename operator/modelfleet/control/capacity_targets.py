@@ -31,7 +31,9 @@ def _engines(pods: list[Manifest], tiers: Mapping[tuple[str, str], str]) -> Iter
     for pod in pods:
         namespace = pod["metadata"].get("namespace", "")
         tier = tiers.get((namespace, _label(pod, names.LABEL_TIER)))
-        engine = None if tier is None else _pod(pod, names.ENGINE_PORT, tier=Name(namespace, tier))
+        told = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_ENGINE_PORT)
+        port = int(told) if told else names.ENGINE_PORT
+        engine = None if tier is None else _pod(pod, port, tier=Name(namespace, tier))
         if engine is not None:
             yield engine
 

@@ -7,6 +7,7 @@ from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Manifest
 from modelfleet.control.ports import Clock, Cluster, Events, Hub, Key, Reports, Workloads
 from modelfleet.control.view import MemoryView
+from modelfleet.diff.reverts import Written
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Context:
     outages: dict[Key, Mapping[str, str]] = field(
         default_factory=dict
     )  # by router: external tiers, and why not
+    resized: dict[Key, Written] = field(default_factory=dict)  # by tier over an existing workload
     touched: Callable[[Manifest], None] = lambda _: None
     again: Callable[[Key], None] = lambda _: None  # has a key looked at soon
 

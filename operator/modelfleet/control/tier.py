@@ -4,7 +4,7 @@ from modelfleet import names
 from modelfleet.api.meta import seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control import outages
-from modelfleet.control.adopted import reconcile_adopted
+from modelfleet.control.adopted import reconcile_adopted, release
 from modelfleet.control.children import again_s, converge, refusal
 from modelfleet.control.context import Context
 from modelfleet.control.ports import Key
@@ -21,12 +21,12 @@ async def reconcile_tier(key: Key, ctx: Context) -> float | None:
     """Bring the world to what the tier wants, and say in its status how far that went."""
     item = ctx.view.get(key)
     if item is None or "deletionTimestamp" in item["metadata"]:
-        ctx.view.adopt(key.namespace, names.tier_child(key.name), ())
+        release(key, ctx)
         return None  # Owner references collect the children.
     tier = ModelTier.model_validate(item)
     if tier.spec.existing is not None:
         return await reconcile_adopted(key, item, tier, tier.spec.existing, ctx)
-    ctx.view.adopt(key.namespace, names.tier_child(key.name), ())
+    release(key, ctx)
     child = Key("Deployment", key.namespace, names.tier_child(key.name))
     replicas = desired.replicas(tier, ctx.view.get(child))
     revision = await _revision(tier, ctx)

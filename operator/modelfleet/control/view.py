@@ -81,7 +81,7 @@ class MemoryView:
         Each stands under a name that no pod can have: it may serve several tiers, and no watch or list knows it.
         """
         # By name: a hand-written endpoint may stand in two slices.
-        now = tuple({pod["metadata"]["name"]: _adopted(pod, child) for pod in pods}.values())
+        now = tuple({pod["metadata"]["name"]: _adopted(pod, namespace, child) for pod in pods}.values())
         before = self._adopted.pop((namespace, child), ())
         if now:
             self._adopted[namespace, child] = now
@@ -190,15 +190,10 @@ def trimmed(item: Manifest) -> Manifest:
     return {**kept, "metadata": meta}
 
 
-def _adopted(pod: Manifest, child: str) -> Manifest:
+def _adopted(pod: Manifest, namespace: str, child: str) -> Manifest:
     meta = pod["metadata"]
-    return trimmed(
-        {
-            **pod,
-            "kind": "Pod",
-            "metadata": {**meta, "labels": {**meta.get("labels", {}), names.LABEL_TIER: child}},
-        }
-    )
+    labels = {**(meta.get("labels") or {}), names.LABEL_TIER: child}
+    return trimmed({**pod, "kind": "Pod", "metadata": {**meta, "namespace": namespace, "labels": labels}})
 
 
 def _labels_of(kind: str, item: Manifest | None) -> "Labels":

@@ -13,7 +13,7 @@ def endpoint(existing: ExistingWorkload, *, namespace: str, port: int | None) ->
 
 
 def replicas(tier: ModelTier, *, running: int) -> int:
-    """What the scale target should be asked for, given what it is asked for now.
+    """What the scale target should be asked for, given what it is asked for already.
 
     Without a decision it keeps what it has: minReplicas and maxReplicas are the capacity loop's to enforce, which says
     why in the same moment.  A suspended tier leaves its workload as it is: others may use it.

@@ -28,11 +28,13 @@ def tier(spec: ModelTier, settings: FleetSettings, *, revision: str | None, repl
     child = names.tier_child(spec.metadata.name)
     if engine is None:
         return Children((), absent=_all(child))
-    pool = _pool(spec, settings)
+    runs_on = pool(spec, settings)
     wanted = [
         meta.service_account(_metadata(spec)),
         service(spec),
-        deployment(spec, engine=engine, pool=pool, settings=settings, revision=revision, replicas=replicas),
+        deployment(
+            spec, engine=engine, pool=runs_on, settings=settings, revision=revision, replicas=replicas
+        ),
     ]
     if _several(spec, replicas):
         return Children((*wanted, meta.disruption_budget(_metadata(spec), selector=meta.tier_selector(spec))))
@@ -104,12 +106,13 @@ def _several(spec: ModelTier, replicas: int) -> bool:
     return replicas > 1 or (scaling is not None and scaling.min_replicas > 1)
 
 
-def _pool(spec: ModelTier, settings: FleetSettings) -> NodePool:
+def pool(spec: ModelTier, settings: FleetSettings) -> NodePool:
+    """The kind of node it runs on.  Raises InvalidSpec when the settings have no such pool."""
     if spec.spec.node_pool is None:
         return NodePool()
     name = spec.spec.node_pool.name
-    if pool := settings.node_pools.get(name):
-        return pool
+    if found := settings.node_pools.get(name):
+        return found
     known = sorted(settings.node_pools)
     shown = ", ".join(known[:NAMES_SHOWN]) + (", ..." if len(known) > NAMES_SHOWN else "")
     raise InvalidSpec(

@@ -46,8 +46,19 @@ class Judged:
         return sum(pod_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in self.pods)
 
 
-def judge(tier: ModelTier, found: Found, *, others: Sequence[ModelTier] = (), ours: bool = False) -> Judged:
-    """What may be done.  `others`: the tiers of its namespace; `ours`: the target is a Deployment of the operator."""
+def judge(
+    tier: ModelTier,
+    found: Found,
+    *,
+    others: Sequence[ModelTier] = (),
+    ours: bool = False,
+    contested: bool = False,
+) -> Judged:
+    """What may be done.
+
+    `others`: the tiers of its namespace; `ours`: the target is a Deployment of the operator; `contested`: somebody
+    sets back what we write.
+    """
     existing = tier.spec.existing
     assert existing is not None
     port, service_cause = _port(tier, found)
@@ -55,6 +66,8 @@ def judge(tier: ModelTier, found: Found, *, others: Sequence[ModelTier] = (), ou
     ref = existing.scale_target_ref
     target_cause = _target(ref, found, ours=ours) if ref is not None else None
     rival = _rival(tier, ref, found, others) if ref is not None else None
+    if ref is not None and contested:
+        rival = rival or _contested(ref)
     observing = tier.spec.scaling is not None and tier.spec.scaling.mode == "Observe"
     stuck = rights_cause or service_cause or target_cause
     # Whoever's requests do not get there has no say in how many there are.
@@ -62,12 +75,39 @@ def judge(tier: ModelTier, found: Found, *, others: Sequence[ModelTier] = (), ou
     return Judged(
         port=port["port"] if port else None,
         port_name=str(port.get("name") or "") if port else None,
-        running=int(found.scale["spec"].get("replicas", 0)) if found.scale else None,
-        pods=[pod for pod in found.pods if (pod.get("status") or {}).get("phase") not in _ENDED],
+        running=running(found),
+        pods=[_marked(pod, port) for pod in found.pods if _runs(pod)],
         stuck=stuck,
         unscalable=unscalable or (None if observing else rival),
         rival=rival,
     )
+
+
+def running(found: Found) -> int | None:
+    """Replicas that the target is asked for; None where nobody can tell."""
+    return int(found.scale["spec"].get("replicas", 0)) if found.scale else None
+
+
+def _runs(pod: Manifest) -> bool:
+    return (pod.get("status") or {}).get("phase") not in _ENDED
+
+
+def _marked(pod: Manifest, port: Mapping[str, Any] | None) -> Manifest:
+    """The pod with the number of the port that its engine listens on, where its spec tells."""
+    target = port.get("targetPort", port["port"]) if port else None
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    numbers = [
+        each["containerPort"]
+        for container in containers
+        for each in container.get("ports") or ()
+        if each.get("name") == target
+    ]
+    number = target if isinstance(target, int) else next(iter(numbers), None)
+    if number is None:
+        return pod
+    meta = pod["metadata"]
+    told = {**(meta.get("annotations") or {}), names.ANNOTATION_ENGINE_PORT: str(number)}
+    return {**pod, "metadata": {**meta, "annotations": told}}
 
 
 def _port(tier: ModelTier, found: Found) -> tuple[Mapping[str, Any] | None, Cause | None]:
@@ -172,6 +212,14 @@ def _rival(
         text = f"ModelTier {first}, which is older, scales {what}: remove scaling from one of them"
         return Unscalable(reason="ScaledByModelTier", message=text)
     return None
+
+
+def _contested(ref: ScaleTargetRef) -> Unscalable:
+    text = (
+        f"Somebody sets the replicas of {ref.kind} {ref.name} back: name the object that decides about them in "
+        "existing.scaleTargetRef, or take replicas out of what is applied; it is tried again after 10 minutes"
+    )
+    return Unscalable(reason="SetBack", message=text)
 
 
 def _same(autoscaler: Manifest, ref: ScaleTargetRef) -> bool:

@@ -14,14 +14,14 @@ from modelfleet.diff.pods import Cause
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What there is.  `wanted`: replicas that the target is asked for now; None where there is no target."""
+    """What there is.  `wanted`: replicas that the target is asked for; None where there is no target."""
 
     judged: Judged
     endpoint: str
     selector: str = ""
     replicas: int = 0  # that the target says it has
     wanted: int | None = None
-    failure: Cause | None = None  # why it could not be scaled
+    failure: Cause | None = None  # why it could not be scaled, or what else is wrong with the spec
     paused: bool = False
 
 
@@ -60,7 +60,7 @@ def _findings(tier: ModelTier, seen: Observed) -> list[Finding]:
     if why is None and seen.judged.ready < _wanted(seen) and not tier.spec.suspend:
         why = pod_causes.cause({"status": {}}, seen.judged.pods, pool=None)
     verdict = _ready(tier, seen, why)
-    findings = [_resolved(seen), _available(tier, seen, why), verdict, *tier_status.pin(tier)]
+    findings = [_resolved(stuck), _available(tier, seen, why), verdict, *tier_status.pin(tier)]
     if why is not None and why.stuck:
         findings.append(Finding("Stalled", "True", why.reason, why.message))
     elif verdict.status != "True" and verdict.reason != "Suspended":
@@ -71,8 +71,7 @@ def _findings(tier: ModelTier, seen: Observed) -> list[Finding]:
     return findings
 
 
-def _resolved(seen: Observed) -> Finding:
-    why = seen.judged.stuck
+def _resolved(why: Cause | None) -> Finding:
     if why is not None and why.missing_ref:
         return Finding("ResolvedRefs", "False", why.reason, why.message)
     return Finding("ResolvedRefs", "True", "Resolved", "Everything the tier refers to was found")
