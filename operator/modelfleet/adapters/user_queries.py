@@ -18,6 +18,7 @@ from modelfleet.plan.asked import Answer, failed, read, within_bounds
 _AT_ONCE = 8
 _LOOK_TIMEOUTS = 2.0  # how long all of them may take, in timeouts of one
 _BODY_BYTES_MAX = 262_144
+_PORT_MAX = 65_535
 _UNSET = Answer(problem="the operator's settings name no prometheus.url")
 _LATE = Answer(problem="Prometheus took too long")
 _UNKNOWN = Answer(problem="Prometheus answered in an unknown shape")
@@ -72,12 +73,7 @@ class UserQueries:
             return read(answer.json())
         except httpx.TimeoutException:
             return _LATE
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            OSError,
-            OverflowError,
-        ) as err:  # a refused certificate is an OSError
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as err:  # a refused certificate is an OSError
             return failed(f"Prometheus cannot be asked: {err}")
         except (KeyError, TypeError, ValueError):
             return _UNKNOWN
@@ -86,8 +82,11 @@ class UserQueries:
 
 
 def _client(settings: PrometheusSettings, timeout_s: float) -> httpx.AsyncClient:
+    url = httpx.URL((settings.url or "").rstrip("/"))
+    if (url.port or 0) > _PORT_MAX:  # which the library below takes for a bug of its own
+        raise ValueError(f"{url} names no port")
     return httpx.AsyncClient(
-        base_url=(settings.url or "").rstrip("/"),
+        base_url=url,
         headers=headers(settings),
         timeout=timeout_s,
         verify=_tls(settings),
