@@ -220,3 +220,21 @@ def test_refuses_a_negative_weight() -> None:
 
     with pytest.raises(ValueError, match="negative weight"):
         decode(table)
+
+
+LAWFUL = replace(SMALL, accept=None, carries_per_hour=7200, under_way=4)
+UNLAWFUL = {
+    "nobody knows what a tier carries": (300, {"carries_per_hour": 0}),
+    "nor what it has at a time": (300, {"under_way": 0}),
+    "bounds that cross": (300, {"least_permille": 600, "most_permille": 500}),
+    "more than all": (1001, {}),
+}
+
+
+@pytest.mark.parametrize(("owed", "change"), UNLAWFUL.values(), ids=UNLAWFUL)
+def test_a_law_without_numbers_is_refused(owed: int, change: dict[str, int]) -> None:
+    tiers = (replace(LAWFUL, weight_permille=1000, **change),)  # type: ignore[arg-type]  # all of them integers
+    table = RouteTable((CascadeRoute("chat", "chat", 120.0, 1024, tiers, owed_permille=owed),))
+
+    with pytest.raises(ValueError, match="moves its entries by numbers that are none"):
+        decode(json.loads(json.dumps(encode(table))))

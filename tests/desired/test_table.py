@@ -360,3 +360,55 @@ def test_an_existing_workload_is_found_by_its_own_service_and_port():
 
 def test_an_existing_workload_that_nobody_found_gets_no_requests():
     assert table.cascade_route(cascade(), {"small": existing_tier()}) is None
+
+
+TOLD = {"tiers": [{"name": name, "carriesPerHour": 7200, "underWay": 4} for name in ("small", "big")]}
+LAWFUL: dict[str, Any] = {
+    "tiers": [
+        {"name": "small", "tierRef": {"name": "small"}, "weight": {"initial": 100, "min": 50}},
+        {"name": "big", "tierRef": {"name": "big"}, "weight": {"initial": 0, "max": 40}, "targetShare": 30},
+    ],
+    "slo": {"ttftP95": "800ms"},
+    "status": TOLD,
+}
+LAWS = {
+    "a plan has told it all": ({}, 300),
+    "no target: what enters at the last": (
+        {"tiers": [LAWFUL["tiers"][0], {"name": "big", "tierRef": {"name": "big"}}]},
+        0,
+    ),
+    "nobody says what to keep": ({"slo": None}, None),
+    "weights are fixed": ({"weights": {"mode": "Fixed"}}, None),
+    "the plan knows one tier only": ({"status": {"tiers": TOLD["tiers"][:1]}}, None),
+    "weights are pinned": ({"annotations": {"modelfleet.dev/pin-weights": "small=100"}}, None),
+    "answers are judged": (
+        {
+            "tiers": [
+                {**LAWFUL["tiers"][0], "accept": {"signal": "MeanLogprob", "threshold": "-1"}},
+                LAWFUL["tiers"][1],
+            ]
+        },
+        None,
+    ),
+    "a tier is suspended": ({"big": True}, None),
+}
+
+
+@pytest.mark.parametrize(("change", "want"), LAWS.values(), ids=LAWS)
+def test_routers_move_entries_where(change: dict[str, Any], want: int | None):
+    spec = {**LAWFUL, **change}
+    tiers = {"small": tier("small"), "big": tier("big", suspend=bool(spec.pop("big", False)))}
+    route = table.cascade_route(cascade(**spec), tiers)
+
+    assert route is not None
+    assert route.owed_permille == want
+    if want is not None:
+        assert [(one.carries_per_hour, one.under_way) for one in route.tiers] == [(7200, 4)] * 2
+
+
+def test_the_users_bounds_reach_the_law():
+    route = table.cascade_route(cascade(**LAWFUL), {"small": tier("small"), "big": tier("big")})
+
+    assert route is not None
+    assert [(one.least_permille, one.most_permille) for one in route.tiers] == [(500, 1000), (0, 400)]
+    assert decode(encode(RouteTable((route,)))).cascades == (route,)

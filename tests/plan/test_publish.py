@@ -1,5 +1,7 @@
 """What routers are told moves only when it is news."""
 
+from typing import Any
+
 import pytest
 
 from modelfleet.api.cascade import Cascade
@@ -61,3 +63,32 @@ def test_a_cascade_has_its_part_of_every_replica():
     found = publish.law(planned(10.0, 5.0), NAME, CHAT, part=0.5, shown={})
 
     assert found == {"small": Carries(18_000, 20), "big": Carries(9_000, 10)}
+
+
+def told(*per_hour: int, **spec: Any) -> Cascade:
+    names = ("small", "medium", "big")[: len(per_hour)]
+    tiers = [{"name": name, "tierRef": {"name": name}} for name in names]
+    tiers[-1]["targetShare"] = 30
+    shown = [
+        {"name": name, "carriesPerHour": count, "underWay": 4}
+        for name, count in zip(names, per_hour, strict=True)
+        if count
+    ]
+    return cascade("chat", tiers=tiers, slo={"itlP95": "50ms"}, status={"tiers": shown}, **spec)
+
+
+WEIGHTS = {
+    "two tiers": (told(100, 50), {"small": 700, "medium": 300}),
+    "those before the last by what they carry": (
+        told(300, 100, 50),
+        {"small": 525, "medium": 175, "big": 300},
+    ),
+    "thirds leave no rest": (told(100, 200, 50), {"small": 234, "medium": 466, "big": 300}),
+    "nothing is known of one": (told(100, 0, 50), None),
+    "the user keeps them": (told(100, 50, weights={"mode": "Fixed"}), None),
+}
+
+
+@pytest.mark.parametrize(("chat", "want"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights(chat: Cascade, want: dict[str, int] | None):
+    assert publish.weights(chat) == want

@@ -366,3 +366,19 @@ def test_with_nothing_new_the_second_decision_changes_nothing(snap: CascadeSnaps
     twice = decide(calm)
 
     assert decide(follow(calm, twice)).weights == twice.weights
+
+
+BUSY = replace(SMALL, in_flight=in_flight(40.0))
+PLANNED = replace(
+    CALM, planned=True, steps=(replace(SMALL, initial=700), replace(MEDIUM, initial=300), FRONTIER)
+)
+
+
+def test_where_routers_move_entries_weights_go_to_the_plan_and_stay():
+    towards = decide(PLANNED)
+    there = replace(PLANNED, weights={"small": 700, "medium": 300, "frontier": 0})
+    crowded = replace(there, steps=(replace(BUSY, initial=700), *there.steps[1:]))
+
+    assert (towards.reason, towards.weights["small"]) == ("Planned", 900)
+    assert decide(there).reason == "Unchanged"
+    assert decide(crowded).reason == "Unchanged"  # nothing is shed: the routers do it

@@ -45,6 +45,8 @@ class TierWeight(ApiModel):
     )
 
 
+_PER_PERCENT = 10  # permille
+
 LogProbability = Annotated[
     str,
     Field(max_length=16),
@@ -354,6 +356,22 @@ def initial_weights(spec: CascadeSpec) -> dict[str, int]:
     if all(tier.weight is None for tier in spec.tiers):
         relative[spec.tiers[0].name] = 1  # Cheapest first is the point of a cascade.
     return permille(relative)
+
+
+def owed_permille(cascade: "Cascade") -> int | None:
+    """What the last tier owes of all answers over an hour, where routers move entries by themselves; None: they do not.
+
+    They do where the plan has told what a replica of every tier carries, nothing is fixed by hand, and no answer is
+    judged: entries past the judge are not what the user asked for.
+    """
+    spec = cascade.spec
+    told = {tier.name for tier in cascade.status.tiers if tier.carries_per_hour and tier.under_way}
+    if spec.slo is None or spec.weights.mode != "Auto" or len(spec.tiers) == 1:
+        return None
+    if told != {step.name for step in spec.tiers} or any(step.accept is not None for step in spec.tiers):
+        return None
+    last = spec.tiers[-1]
+    return initial_weights(spec)[last.name] if last.target_share is None else last.target_share * _PER_PERCENT
 
 
 def permille(relative: dict[str, int]) -> dict[str, int]:

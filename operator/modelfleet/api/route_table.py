@@ -14,6 +14,7 @@ FORMAT_VERSION = 1
 ENGINES = ("vllm", "llamaCpp", "external")
 OVERFLOWS = ("Cold", "Saturated", "Error")
 PERCENT_MAX = 100
+PERMILLE = 1000
 UNKNOWN_DATA = ("LocalOnly", "Reject", "Allow")
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 
@@ -80,6 +81,11 @@ class TierRoute:
         None  # the slices' port by name, of a Service that is not the operator's; "": it has no name
     )
     context_tokens: int | None = None  # of one request, prompt and answer together; None: not known
+    # For the law of its Cascade, where there is one: of one replica, over all routers.
+    carries_per_hour: int = 0  # requests of this Cascade, within its objectives
+    under_way: int = 0  # of them at a time then
+    least_permille: int = 0  # of all entries
+    most_permille: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,9 @@ class CascadeRoute:
     choose_floor: bool = False  # clients may name the cheapest tier that may answer them
     max_cost_microdollars: float | None = None  # of one request, over all its tiers; None: no limit
     data: DataRule | None = None  # None: all requests may reach every tier
+    # What the last tier owes of all answers over an hour: routers move entries by themselves then, from second to
+    # second (route/law.py).  None: they enter by weight_permille.
+    owed_permille: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +213,26 @@ def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
         "data": _data(raw.get("data")),
     }
     cascade = _checked(CascadeRoute(**{**raw, **read}))
-    if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, 1000):
+    if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, PERMILLE):
         raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
     if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
         raise ValueError(f"cascade {cascade.cascade!r} has limits that let nothing through")
     if cascade.max_cost_microdollars is not None and not 0 < cascade.max_cost_microdollars < inf:
         raise ValueError(f"cascade {cascade.cascade!r} has a limit on cost that is none")
+    if cascade.owed_permille is not None and not _lawful(cascade):
+        raise ValueError(f"cascade {cascade.cascade!r} moves its entries by numbers that are none")
     if cascade.tiers[-1].accept is not None or cascade.hold_tokens < 1:
         raise ValueError(f"cascade {cascade.cascade!r} escalates to nowhere, or judges nothing")
     return cascade
+
+
+def _lawful(cascade: CascadeRoute) -> bool:
+    return 0 <= (cascade.owed_permille or 0) <= PERMILLE and all(
+        tier.carries_per_hour > 0
+        and tier.under_way > 0
+        and 0 <= tier.least_permille <= tier.most_permille <= PERMILLE
+        for tier in cascade.tiers
+    )
 
 
 def _data(raw: Mapping[str, Any] | None) -> DataRule | None:

@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from modelfleet import names
 from modelfleet.api import cascade as api
 from modelfleet.api import pins, serving
-from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, permille, unpriced
+from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, owed_permille, permille, unpriced
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
@@ -32,6 +32,7 @@ from modelfleet.api.serving import ExternalApi
 from modelfleet.desired import router
 
 _PERMILLE = 1000
+_PER_PERCENT = 10
 _NO_RULES = RouterRules()
 
 # Flags of llama-server that share the context in another way, or drop the beginning of what is too long.
@@ -136,15 +137,16 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
     if not usable:
         return None
     shares = weights(cascade, usable=[step.name for step, _ in usable])
-    spec = cascade.spec
+    spec, owed = cascade.spec, _owed(cascade, usable)
     return CascadeRoute(
         cascade=cascade.metadata.name,
         model_name=cascade.spec.model_name,
         deadline_s=seconds(cascade.spec.limits.deadline),
         max_body_bytes=cascade.spec.limits.max_body_bytes,
         tiers=tuple(
-            _tier_route(step, tier, weight=shares[step.name], last=step is usable[-1][0])
+            _by_law(one, step, cascade) if owed is not None else one
             for step, tier in usable
+            for one in [_tier_route(step, tier, weight=shares[step.name], last=step is usable[-1][0])]
         ),
         max_escalations=spec.limits.max_escalations,
         hold_tokens=spec.stream.hold_back_tokens,
@@ -155,6 +157,28 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         choose_floor="MinTier" in spec.client_choice,
         max_cost_microdollars=_microdollars(spec.limits.max_cost_per_request),
         data=_data(spec.data_policy),
+        owed_permille=owed,
+    )
+
+
+def _owed(cascade: Cascade, usable: Sequence[tuple[CascadeTier, ModelTier]]) -> int | None:
+    """What the last tier owes of the answers, where routers may move entries and every tier can take some."""
+    by_hand = pins.weights(
+        cascade.metadata.annotations, tiers=[step.name for step in cascade.spec.tiers]
+    ).weights
+    whole = len(usable) == len(cascade.spec.tiers)
+    return owed_permille(cascade) if whole and not by_hand else None
+
+
+def _by_law(route: TierRoute, step: CascadeTier, cascade: Cascade) -> TierRoute:
+    """The tier's route with what the law of its Cascade needs."""
+    told = next(tier for tier in cascade.status.tiers if tier.name == step.name)
+    return replace(
+        route,
+        carries_per_hour=told.carries_per_hour or 0,
+        under_way=told.under_way or 0,
+        least_permille=step.weight.min * _PER_PERCENT if step.weight else 0,
+        most_permille=step.weight.max * _PER_PERCENT if step.weight else _PERMILLE,
     )
 
 

@@ -7,12 +7,13 @@ that moved far enough to be news.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelfleet.api.cascade import Cascade
+from modelfleet.api.cascade import Cascade, owed_permille, permille
 from modelfleet.plan.fleet import Planned
 from modelfleet.plan.group import moves
 from modelfleet.plan.snapshot import Name
 
 _HOUR_S = 3600.0
+PERMILLE = 1000
 _NEWS = 0.05  # part by which a number has to move
 
 
@@ -53,3 +54,19 @@ def _news(now: Carries, shown: Carries) -> bool:
     return abs(now.per_hour - shown.per_hour) > _NEWS * shown.per_hour or abs(
         now.under_way - shown.under_way
     ) > max(1.0, _NEWS * shown.under_way)
+
+
+def weights(cascade: Cascade) -> dict[str, int] | None:
+    """Entry weights in permille while the load is as planned; None where routers do not move entries by a plan.
+
+    They are what a router that is older, or has just begun, goes by, and what is shown.
+    """
+    owed = owed_permille(cascade)
+    if owed is None:
+        return None
+    *before, last = [step.name for step in cascade.spec.tiers]
+    carries = {tier.name: tier.carries_per_hour or 0 for tier in cascade.status.tiers}
+    rest = permille({name: carries[name] for name in before})
+    entering = {name: part * (PERMILLE - owed) // PERMILLE for name, part in rest.items()}
+    entering[before[0]] += PERMILLE - owed - sum(entering.values())
+    return {**entering, last: owed}

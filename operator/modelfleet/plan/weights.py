@@ -95,7 +95,8 @@ def return_ready(snap: CascadeSnapshot) -> WeightsVerdict | None:
 
 
 def shed_saturated(snap: CascadeSnapshot) -> WeightsVerdict | None:
-    if not snap.step_due:
+    # Where routers move entries by a plan, they have done it already, and what they owe each other is theirs to know.
+    if not snap.step_due or snap.planned:
         return None
     ready = _eligible(snap)
     bounds = _bounds(snap, ready)
@@ -134,6 +135,8 @@ def take_back(snap: CascadeSnapshot) -> WeightsVerdict | None:
     weights = move(last, towards=calm, receivers=able, limit=snap.step_max)
     if weights == last:
         return None
+    if snap.planned:
+        return WeightsVerdict(weights, "Planned", "What the plan has for each tier", snap.out, stepped=True)
     message = f"Room again at {', '.join(able)}"
     return WeightsVerdict(weights, "LoadRestored", message, snap.out, stepped=True)
 

@@ -32,16 +32,28 @@ def _cascade(line: Line) -> dict[str, Any]:
         "name": line.route.cascade,
         "model": line.route.model_name,
         "overflow": _overflow(line),
+        "law": _law(line),
         "tiers": [
             {
                 "name": step.route.name,
                 "modelTier": step.route.model_tier,
                 "weightPermille": step.route.weight_permille,
+                "entryShare": round(step.stats.entry_share, 4),
                 "inFlight": step.stats.in_flight,
                 "turnedAway": {why: count for why, count in step.stats.turned_away.items() if count},
             }
             for step in line.steps
         ],
+    }
+
+
+def _law(line: Line) -> dict[str, Any] | None:
+    if line.law is None:
+        return None
+    return {
+        "owedPermille": line.route.owed_permille,
+        "requestsPerSecond": round(line.law.rate_rps, 3),
+        "balanceRequests": round(line.law.bank.balance, 3),  # answers of the last tier beyond what it owes
     }
 
 

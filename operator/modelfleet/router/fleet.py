@@ -8,6 +8,7 @@ import orjson
 from modelfleet.api.route_table import CascadeRoute, TierRoute
 from modelfleet.route import choose, course
 from modelfleet.route.course import Course, Places
+from modelfleet.route.law import Law
 from modelfleet.route.overflow import Share
 from modelfleet.route.purse import Purse
 from modelfleet.route.refusal import Refusal
@@ -42,9 +43,9 @@ class Passage:
     purse: Purse | None = None  # what this request may cost; None: there is no limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
-    """One cascade: its steps, its rules, and the ways of its requests."""
+    """One cascade: its steps, its rules, and the ways of its requests.  Only `bounds` change, as one tuple."""
 
     route: CascadeRoute
     steps: tuple[Step, ...]
@@ -52,6 +53,7 @@ class Line:
     passages: tuple[Passage, ...]  # of requests that nothing restricts, by the step where they enter
     share: Share | None
     course: Course
+    law: Law | None = None  # that moves the entry weights; None: they are the table's
     # Of restricted requests, made when first needed: at most one for each set of steps and each entry among them.
     restricted: dict[tuple[Places, int], Passage] = field(default_factory=dict)
 
@@ -77,7 +79,9 @@ class Fleet:
     models: bytes  # the answer to GET /v1/models
 
 
-def line(route: CascadeRoute, steps: tuple[Step, ...], share: Share | None = None) -> Line:
+def line(
+    route: CascadeRoute, steps: tuple[Step, ...], share: Share | None = None, law: Law | None = None
+) -> Line:
     return Line(
         route=route,
         steps=steps,
@@ -85,6 +89,7 @@ def line(route: CascadeRoute, steps: tuple[Step, ...], share: Share | None = Non
         passages=tuple(passage(route, steps, start, share) for start in range(len(steps))),
         share=share,
         course=Course(route),
+        law=law,
     )
 
 
@@ -92,7 +97,7 @@ def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Sha
     """The way of a request that may use `steps` and enters at the one of index `start`."""
     judges = any(step.route.accept is not None for step in steps)
     order = choose.fallback(steps, start)
-    patient = judges or order[0].route.cold is not None
+    patient = judges or any(step.route.cold is not None for step in order)
     return Passage(route=route, steps=steps, order=order, judges=judges, patient=patient, share=share)
 
 

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from modelfleet.api.route_table import OVERFLOWS, Price
 from modelfleet.route.accept import ACCEPTED, REASONS
 from modelfleet.router.access_log import AccessLog
+from modelfleet.router.bodies import Bodies
 
 _PREFIX = "modelfleet_router"
 _TIER_LABELS = ("fleet_namespace", "cascade", "tier", "model_tier")
@@ -79,6 +80,7 @@ class TierStats:
     started: int = 0
     answered: int = 0
     in_flight: int = 0
+    entry_share: float = 0.0  # of the requests, that enter here now
     tokens_in: int = 0
     tokens_out: int = 0
     errors: Counter[str] = field(default_factory=lambda: Counter({"Unavailable": 0}))
@@ -155,6 +157,7 @@ class RouterMetrics(Collector):
         # Entries by whether they can be used; None where nobody needs a key.
         self.api_keys: Callable[[], Mapping[str, int]] | None = None
         self.keys_missing: dict[tuple[str, str, str, str], bool] = {}  # external tiers with a key
+        self.bodies: Bodies | None = None
         self.outages: Callable[[], Mapping[str, str]] = (
             dict  # external ModelTiers that cannot be asked, and why
         )
@@ -239,6 +242,8 @@ class RouterMetrics(Collector):
         for labels, absent in self.keys_missing.items():
             missing.add_metric(labels, float(absent))
         yield missing
+        if self.bodies is not None:
+            yield from _held(self.bodies)
         down = _gauge(
             "external_down", "1 for an external tier that this router cannot ask", (*_POOL_LABELS, "reason")
         )
@@ -259,6 +264,18 @@ class RouterMetrics(Collector):
             yield entries
 
 
+def _held(bodies: Bodies) -> Iterator[Metric]:
+    held = _gauge("held_bytes", "Bodies of requests, and of answers, that are held", ("kind",))
+    held.add_metric(("request",), bodies.bytes_held)
+    held.add_metric(("answer",), bodies.answers_held)
+    yield held
+    unheld = _counter(
+        "answers_unheld", "Answers that were sent as they came, unjudged, for want of memory", ()
+    )
+    unheld.add_metric((), bodies.unheld)
+    yield unheld
+
+
 def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
     started = _counter("requests_started", "Requests by the tier they entered", _TIER_LABELS)
     answered = _counter("requests_answered", "Requests by the tier whose answer the client got", _TIER_LABELS)
@@ -273,7 +290,9 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
         "overflowed", "Requests that left a busy or failing tier", (*_TIER_LABELS, "reason")
     )
     in_flight = _gauge("requests_in_flight", "Requests at a tier now, waiting ones included", _TIER_LABELS)
+    entry = _gauge("entry_share", "Part of the requests that enter a tier now, 0 to 1", _TIER_LABELS)
     for stats in tiers:
+        entry.add_metric(stats.labels, stats.entry_share)
         started.add_metric(stats.labels, stats.started)
         answered.add_metric(stats.labels, stats.answered)
         in_flight.add_metric(stats.labels, stats.in_flight)
@@ -288,7 +307,7 @@ def _counters(tiers: list[TierStats]) -> Iterator[Metric]:
             away.add_metric((*stats.labels, reason), count)
         for reason, count in stats.overflowed.items():
             overflowed.add_metric((*stats.labels, reason), count)
-    yield from (started, answered, errors, attempts, tokens, cost, away, overflowed, in_flight)
+    yield from (started, answered, errors, attempts, tokens, cost, away, overflowed, in_flight, entry)
 
 
 def _judgements(tiers: list[TierStats]) -> Iterator[Metric]:

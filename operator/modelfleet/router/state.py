@@ -28,9 +28,11 @@ from modelfleet.api.route_table import (
 )
 from modelfleet.route import waiting
 from modelfleet.route.endpoints import Address, addresses, addresses_by_port
+from modelfleet.route.law import Law
 from modelfleet.route.outside import Outside, outside
 from modelfleet.route.overflow import Share
 from modelfleet.route.rate import Rate
+from modelfleet.router import entries
 from modelfleet.router.fleet import Fleet, Line, Step, fleet, line
 from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import RouterMetrics, TierStats
@@ -73,6 +75,7 @@ class _Draft:
     pools: dict[tuple[str, str], tuple[Pool, TierRoute, Sequence[Replica]]] = field(default_factory=dict)
     keys_missing: dict[tuple[str, str, str, str], bool] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
+    laws: dict[str, Law] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)  # external ModelTiers without a replica, and why
 
 
@@ -111,6 +114,8 @@ class State:
         self._replicas: dict[_Target, Replica] = {}
         self.pools: dict[tuple[str, str], Pool] = {}  # by ModelTier, and the base URL of an external one
         self._shares: dict[str, Share] = {}  # by Cascade
+        self._laws: dict[str, Law] = {}  # likewise
+        self._spent_s = loop.time()
         self._unusable: Mapping[str, str] = {}
         self._waker = Waker(loop=loop, namespace=metrics.namespace, calls=metrics.wake_calls)
 
@@ -191,6 +196,10 @@ class State:
         for pool in self.pools.values():
             pool.knock(now_s)
             pool.sweep(now_s)
+        since_s = now_s - self._spent_s
+        if since_s >= entries.EVERY_S:
+            self._spent_s = now_s
+            entries.spend(self.fleet.lines.values(), routers=self.rules.routers, seconds=since_s)
 
     def _outages(self) -> Mapping[str, str]:
         """The external ModelTiers that get no request from here, and why, in one word."""
@@ -214,7 +223,7 @@ class State:
         self._found = existing
         self._follow(routes)
         self.pools = {key: pool for key, (pool, _, _) in draft.pools.items()}
-        self._shares, self._unusable = draft.shares, draft.unusable
+        self._shares, self._laws, self._unusable = draft.shares, draft.laws, draft.unusable
         self.metrics.keep_only(
             (step.stats for one in lines.values() for step in one.steps),
             (pool.stats for pool in self.pools.values()),
@@ -223,6 +232,7 @@ class State:
         for one in lines.values():
             for step in one.steps:
                 step.stats.cost(step.route.price)
+            entries.resume(one)
         self.fleet = fleet(lines)
         if table is not None:
             self.recorder.follow(table.rules)
@@ -284,7 +294,10 @@ class State:
             )
             head = _head(tier.service or "", None)
             steps.append(Step(route=tier, pool=pool, stats=stats, path_prefix=b"/v1", head=head))
-        return line(route, tuple(steps), self._share(route, draft))
+        law = entries.law_of(route.owed_permille, self._laws.get(route.cascade))
+        if law is not None:
+            draft.laws[route.cascade] = law
+        return line(route, tuple(steps), self._share(route, draft), law)
 
     def _share(self, route: CascadeRoute, draft: _Draft) -> Share | None:
         """One account per Cascade, kept over swaps: a change of the table gives no new credit."""

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from modelfleet.api.meta import Manifest
-from modelfleet.diff.starts import start
 from modelfleet.plan.learned import Start
+from modelfleet.plan.starts import start
 
 POD: Manifest = {
     "kind": "Pod",
