@@ -40,6 +40,7 @@ CROSS_CUTTING = {
     "router/test_fuzz": "the same bytes after accidents",
     "router/test_outage": "what upstream, health, pool, state and metrics tell of an API that cannot be asked",
     "router/test_overload": "what relay, pool, health and budget are together",
+    "router/test_images": "what relay, spill, answer and health do about a model that reads text only",
     "router/test_one_answer": "no answer has bytes of two engines, whatever these do",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
     "router/test_tenants": "what pool, fair and keys are together: one tenant beside the others",

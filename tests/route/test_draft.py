@@ -1,4 +1,5 @@
 import orjson
+import pytest
 
 from modelfleet.route.draft import Draft
 
@@ -46,3 +47,21 @@ def test_what_is_no_answer_is_nothing():
     assert draft.add(b'{"choices":[1,{"delta":7,"logprobs":[]},{"message":{"tool_calls":[{"function":1}]}}]}')
     draft.add_events(b"data: rubbish\n\n: comment\n\ndata: [DONE]\n\n")
     assert draft.parts[0].text == ""
+
+
+LINES = {
+    "one line": b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
+    "two lines": b'data: {"choices":\ndata: [{"delta":{"content":"a"}}]}\n\n',
+    "with carriage returns and fields between": (
+        b'event: x\r\ndata: {"choices":\r\nid: 7\r\ndata:[{"delta":{"content":"a"}}]}\r\n\r\n'
+    ),
+    "an empty line first": b'data:\ndata: {"choices":[{"delta":{"content":"a"}}]}\n\n',
+}
+
+
+@pytest.mark.parametrize("event", LINES.values(), ids=LINES)
+def test_data_on_several_lines_is_one_text(event: bytes):
+    draft = Draft()
+    draft.add_events(event + b": a comment\n\n" + event + b"data: [DONE]\n\n")
+
+    assert (draft.parts[0].text, draft.events) == ("aa", 2)

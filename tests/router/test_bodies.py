@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.exposition import generate_latest
 
 from modelfleet.api.route_table import AcceptRule
 from modelfleet.route.refusal import Refused
@@ -38,7 +40,8 @@ LARGE = "x" * 100_000
 
 @dataclass
 class Body:
-    size: int
+    size: int = 0
+    kept: int = 0
 
 
 @given(st.lists(st.integers(0, 300), max_size=20))
@@ -58,6 +61,24 @@ def test_no_more_is_held_than_the_limit_or_one(sizes: list[int]):
         held.give(body)
 
     assert held.bytes_held == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * bodies.SMALL_BYTES)), max_size=40))
+def test_answers_are_held_within_the_limit_and_small_ones_always(pieces: list[tuple[int, int]]):
+    held, answers = Bodies(), [Body() for _ in range(6)]
+    held.bound(4 * bodies.SMALL_BYTES)
+    for which, count in pieces:
+        answer = answers[which]
+        if held.keep(answer, count):
+            assert answer.kept > bodies.SMALL_BYTES
+            assert held.answers_held > held.answers_max
+            held.let_go(answer)  # it is sent as it comes
+        assert held.answers_held == sum(each.kept for each in answers)
+        assert held.answers_held <= held.answers_max + len(answers) * bodies.SMALL_BYTES
+    for answer in answers * 2:
+        held.give(answer)
+
+    assert held.answers_held == 0
 
 
 LIMITS = {
@@ -121,7 +142,7 @@ async def test_it_is_given_back_however_the_request_ends(accept: AcceptRule | No
     ):
         await rig.ask(post(stream=streams))
 
-        assert rig.bodies.bytes_held == 0
+        assert (rig.bodies.bytes_held, rig.bodies.answers_held) == (0, 0)
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before", "after"])
@@ -141,3 +162,68 @@ async def test_it_is_given_back_with_the_first_byte_or_when_the_client_leaves(be
             writer.close()
         await until(lambda: rig.bodies.bytes_held == 0)
         writer.close()
+
+
+def _long(logprob: float) -> dict[str, object]:
+    """An answer of 100,000 bytes, and how sure its engine is of it."""
+    told = {"content": [{"token": "x", "logprob": logprob}]}
+    message = {"role": "assistant", "content": LARGE}
+    return {**GOOD, "choices": [{"message": message, "logprobs": told, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("accept", [JUDGED, None], ids=["judged", "not judged"])
+async def test_an_answer_too_many_is_sent_as_it_comes(accept: AcceptRule | None):
+    """Two can be held; the third is too much with them."""
+    begun, rest = 0, asyncio.Event()
+    body = orjson.dumps(_long(-2.0))
+
+    async def slow(peer: Peer) -> None:
+        nonlocal begun
+        head = f"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        await peer.send(head.encode() + body[:90_000])
+        begun += 1
+        await rest.wait()
+        await peer.send(body[90_000:])
+
+    route = cascade(tier("small", weight=1000, accept=accept), tier("big"))
+    async with (
+        engines([slow], [reply(GOOD)]) as (small, big),
+        router(route, {"small-svc": [small.port], "big-svc": [big.port]}) as rig,
+    ):
+        rig.bodies.bound(250_000)
+        asked = [asyncio.create_task(rig.ask(post())) for _ in range(3)]
+        await until(lambda: begun == 3 and rig.bodies.unheld == 1)
+        assert rig.bodies.answers_held == 180_000
+        rest.set()
+        answers = await asyncio.gather(*asked)
+
+        assert [answer.status for answer in answers] == [200] * 3
+        # The one is sent though nobody has judged it; the others are not good enough.
+        tiers = sorted(answer.headers["x-modelfleet-tier"] for answer in answers)
+        assert tiers == (["big", "big", "small"] if accept else ["small"] * 3)
+        assert all(answer.complete for answer in answers)
+        assert rig.bodies.answers_held == 0
+        text = generate_latest(rig.state.metrics.registry()).decode()
+        assert "modelfleet_router_answers_unheld_total 1.0" in text
+        assert 'modelfleet_router_held_bytes{kind="answer"} 0.0' in text
+
+
+async def test_an_answer_that_was_not_good_enough_is_held_until_the_end():
+    answered = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await answered.wait()
+        await reply({}, status=500)(peer)
+
+    route = cascade(tier("small", weight=1000, accept=JUDGED), tier("big"))
+    async with (
+        engines([reply(_long(-2.0))], [slow]) as (small, big),
+        router(route, {"small-svc": [small.port], "big-svc": [big.port]}) as rig,
+    ):
+        asked = asyncio.create_task(rig.ask(post()))
+        await until(lambda: bool(big.asked))
+        assert rig.bodies.answers_held > 100_000
+        answered.set()
+
+        assert (await asked).headers["x-modelfleet-accepted"] == "false"
+        assert rig.bodies.answers_held == 0

@@ -22,6 +22,7 @@ from tests.router.rig import (
     slices,
     stream,
     tier,
+    token,
     until,
 )
 
@@ -97,6 +98,33 @@ async def test_large_bodies_fill_the_line_sooner(monkeypatch: pytest.MonkeyPatch
         assert (answer.status, answer.error["code"]) == (503, "cold")
         assert held(rig) == 1
         tasks[0].cancel()
+
+
+async def test_a_stream_that_comes_to_a_tier_that_sleeps_is_kept_alive_too(monkeypatch: pytest.MonkeyPatch):
+    """It entered at one that works, and that failed; nobody judges anything in this cascade."""
+    monkeypatch.setattr(judged, "KEEP_ALIVE_S", 0.05)
+    async with engines([reply({}, status=500)], [stream(*GOOD_STREAM)]) as (small, big):
+        route = cascade(tier("small", weight=1000), tier("big", cold=HOLD))
+        async with router(route, {"small-svc": [small.port]}) as rig:
+            reader, writer = await rig.connect()
+            writer.write(post(stream=True))
+            await reader.readuntil(b": still at work\n\n")
+            ports = {"small-svc": [small.port], "big-svc": [big.port]}
+            rig.state.endpoint_slices_changed(slices(ports))
+            rest = await reader.readuntil(b"data: [DONE]\n\n")
+
+            assert token("a") in rest
+            assert b": modelfleet tier=big attempts=2 " in rest
+            writer.close()
+
+
+async def test_a_stream_that_need_not_wait_comes_as_its_engine_sent_it():
+    async with engines([stream(*GOOD_STREAM)]) as (small,):
+        route = cascade(tier("small", weight=1000), tier("big", cold=HOLD))
+        async with router(route, {"small-svc": [small.port]}) as rig:
+            answer = await rig.ask(post(stream=True))
+
+            assert answer.body == b"".join(each for each in GOOD_STREAM if b"usage" not in each)
 
 
 async def test_the_time_until_the_first_replica_is_no_time_to_first_token():

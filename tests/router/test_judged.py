@@ -1,6 +1,7 @@
 """Answers that are judged: sent, or given up for the next tier's, and never anything in between."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -88,6 +89,23 @@ def _stats(rig: Rig, place: int) -> Any:
 
 def _texts(answer: Answer) -> str:
     return "".join(re.findall(r'"content":"([^"]*)"', answer.body.decode()))
+
+
+def lines(event: bytes) -> bytes:
+    """The same event with its data on many lines, as the standard allows."""
+    pretty = json.dumps(orjson.loads(event[5:]), indent=1)
+    return b"".join(b"data: %b\n" % line for line in pretty.encode().splitlines()) + b"\n"
+
+
+@pytest.mark.parametrize(("said", "want"), [(SURE, "small"), (UNSURE, "big")], ids=["sure", "unsure"])
+async def test_data_on_several_lines_is_judged_alike(said: list[bytes], want: str):
+    small = stream(*map(lines, [*said, USAGE_EVENT]), DONE)
+    async with two([small], [stream(*BIG, DONE)]) as (rig, _, _):
+        answer = await rig.ask(post(stream=True))
+
+        assert answer.headers["x-modelfleet-tier"] == want
+        assert _stats(rig, 0).judged["Unscored"] == 0
+        assert b"-0.1" not in answer.body.partition(b": modelfleet")[0], "what only we asked for"
 
 
 # Whole answers.

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelfleet.api.route_table import Price
 from modelfleet.router.access_log import AccessLog
+from modelfleet.router.bodies import Bodies
 from modelfleet.router.metrics import _POOL_LABELS, _TIER_LABELS, Histogram, RouterMetrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -90,6 +91,7 @@ def test_page_of_metrics_is_true():
     metrics.pool("m")
     metrics.access_log = AccessLog(0, loop=asyncio.new_event_loop(), clock=time.time)
     metrics.api_keys = dict
+    metrics.bodies = Bodies()
     rows = re.findall(
         r"^\| `(modelfleet_router_\w+)` \| (\w+) \|(.*?)\|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -8,9 +8,14 @@ from typing import Any, Final
 
 import orjson
 
+from modelfleet.route import context
 from modelfleet.route.sse import tokens
 
 UNSUPPORTED: Final = "Unsupported"  # the engine is well and does not serve this path
+UNSUPPORTED_INPUT: Final = "UnsupportedInput"  # the engine is well, and its model reads text only
+UNFIT: Final = frozenset(
+    {UNSUPPORTED, UNSUPPORTED_INPUT}
+)  # nothing failed: the tier is not for such requests
 HTTP_OK_MAX: Final = 299
 HTTP_CLIENT_ERROR: Final = 400
 HTTP_SERVER_ERROR: Final = 500
@@ -18,6 +23,12 @@ _NOT_FOUND: Final = 404
 _NOT_IMPLEMENTED: Final = 501
 
 _BUSY: Final = frozenset({429, 503})
+
+# llama.cpp (500, for image, audio and video) and vLLM 0.32 (400), in this order.
+_TEXT_ONLY_STATUS: Final = frozenset({400, 500})
+_TEXT_ONLY: Final = re.compile(
+    rb"(?:image|audio|video) input is not supported|is not a multimodal model|At most 0 \w+\(s\) may be provided"
+)
 
 # An error that comes with 200 is the whole body, so its key stands at the start.
 _ERROR_WITHIN: Final = 256
@@ -37,10 +48,10 @@ _NOT_THE_CLIENTS: Final = {
 }
 
 
-def failure(status: int, *, embeds: bool = False) -> str | None:
-    """Why an answer of this HTTP status is worth another attempt elsewhere, in one word; None: pass it on.
+def failure(status: int, fields: Mapping[str, Any] | None = None, *, embeds: bool = False) -> str | None:
+    """Why an answer of this HTTP status is worth another attempt elsewhere, in one word; None: its body says more.
 
-    `embeds`: embeddings were asked for.
+    `fields`: the request's, `embeds`: embeddings were asked for.
     """
     if status <= HTTP_OK_MAX:
         return None
@@ -48,7 +59,14 @@ def failure(status: int, *, embeds: bool = False) -> str | None:
         return "Redirect"  # never followed: it would carry prompts and keys to an address nobody configured
     if status == _NOT_IMPLEMENTED or (embeds and status == _NOT_FOUND):
         return UNSUPPORTED  # a llama.cpp without --embeddings, or a vLLM that generates
+    if status == HTTP_SERVER_ERROR and fields is not None and context.media(fields):
+        return None  # a llama.cpp says so of an image that its model cannot read
     return "Status5xx" if status >= HTTP_SERVER_ERROR else _NOT_THE_CLIENTS.get(status)
+
+
+def reads_text_only(status: int, body: bytes) -> bool:
+    """Whether an engine refuses a request because its model cannot read what is no text in it."""
+    return status in _TEXT_ONLY_STATUS and _TEXT_ONLY.search(body) is not None
 
 
 def pause_s(status: int, headers: Sequence[tuple[bytes, bytes]]) -> float | None:

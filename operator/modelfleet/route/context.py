@@ -64,6 +64,19 @@ def prompts(fields: Mapping[str, Any]) -> list[Any]:
     return given if several else [given]
 
 
+def media(fields: Mapping[str, Any]) -> int:
+    """Parts of a chat's messages that are no text: images, sound, files."""
+    messages = fields.get("messages")
+    return sum(map(_media_of, messages)) if isinstance(messages, list) else 0
+
+
+def _media_of(message: object) -> int:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return 0
+    return sum(isinstance(part, dict) and part.get("type") != "text" for part in content)
+
+
 def refused(status: int, body: bytes) -> int | None:
     """The context, in tokens, that an engine's answer calls too short; 0 where it does not say; None: it is no such answer."""
     if status != _HTTP_BAD_REQUEST or not _TOO_LONG.search(body):

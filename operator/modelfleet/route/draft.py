@@ -43,10 +43,20 @@ class Draft:
         self.fields: dict[str, Any] = {}
 
     def add_events(self, whole: bytes) -> None:
-        """Take whole server-sent events."""
+        """Take whole server-sent events.  One whose data has several lines has one text, as the standard says."""
+        data = b""
         for line in whole.splitlines():
-            if line.startswith(b"data:") and not line.endswith(b"[DONE]"):
-                self.add(line[5:])
+            if line.startswith(b"data:"):
+                data = data + b"\n" + line[5:] if data else line[5:]
+            elif data and not line:
+                self._take(data)
+                data = b""
+        if data:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if not data.endswith(b"[DONE]"):
+            self.add(data)
 
     def add(self, data: bytes) -> bool:
         """Take one event's data, or a whole body.  False when it is no JSON object."""

@@ -33,7 +33,9 @@ _FAULTS: Final = frozenset({
     "Status5xx", "Redirect", "Unauthorized", "NotFound", "NotAnAnswer", "ErrorBody", "ErrorEvent", "Aborted",
     "Abandoned", "AddressDenied",
 })  # fmt: skip
-_NEITHER: Final = frozenset({"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "NoSocket"})
+_NEITHER: Final = frozenset(
+    {"Cancelled", "Deadline", "Status4xx", "TooLong", "Unsupported", "UnsupportedInput", "NoSocket"}
+)
 
 
 # Of an API outside the fleet: there was nobody to send anything to.

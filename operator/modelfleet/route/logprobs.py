@@ -21,8 +21,12 @@ def _balanced(depth: int) -> bytes:
     return inside + rb")*+"
 
 
-# Inside a JSON string the quotes would be escaped, so this is a key wherever it is found.
-_MEMBER = re.compile(rb'"logprobs"\s*+:\s*+[\[{]' + _balanced(_NESTED_MAX) + rb"[\]}]", re.DOTALL)
+# Inside a JSON string the quotes would be escaped, so this is a key wherever it is found.  An event may have its data on
+# several lines, each of which begins with its name.
+_GAP = rb"(?:\s|data:)*+"
+_MEMBER = re.compile(
+    rb'"logprobs"' + _GAP + rb":" + _GAP + rb"[\[{]" + _balanced(_NESTED_MAX) + rb"[\]}]", re.DOTALL
+)
 
 
 def asked_by(fields: Mapping[str, Any]) -> bool:

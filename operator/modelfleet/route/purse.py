@@ -22,7 +22,7 @@ _NUMBER_MAX = 1e15  # what is more counts as this: no limit lets it through
 # Outcomes that cost nothing: the request did not arrive, or was turned away.
 _FREE = frozenset({
     "Refused", "ConnectTimeout", "TLS", "AddressDenied", "NoSocket", "RateLimited", "Status4xx", "Status5xx",
-    "TooLong", "Unauthorized", "NotFound", "Unsupported", "Redirect",
+    "TooLong", "Unauthorized", "NotFound", "Unsupported", "UnsupportedInput", "Redirect",
 })  # fmt: skip
 
 
@@ -33,7 +33,7 @@ class Purse:
 
     def __init__(self, limit: float, fields: Mapping[str, Any], body_bytes: int) -> None:
         self._limit = limit
-        self._prompt = body_bytes + TEMPLATE_TOKENS + IMAGE_TOKENS * _images(fields)
+        self._prompt = body_bytes + TEMPLATE_TOKENS + IMAGE_TOKENS * context.media(fields)
         self._answer = _answer(fields) * _answers(fields)
         self._spent = 0.0
         self._held = 0.0  # for the attempt under way; a part of what is spent
@@ -91,15 +91,3 @@ def _number(value: object) -> float:
     except OverflowError:
         return _NUMBER_MAX
     return min(found, _NUMBER_MAX) if found > 0 else 0.0
-
-
-def _images(fields: Mapping[str, Any]) -> int:
-    messages = fields.get("messages")
-    return sum(map(_images_of, messages)) if isinstance(messages, list) else 0
-
-
-def _images_of(message: object) -> int:
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return 0
-    return sum(isinstance(part, dict) and part.get("type") != "text" for part in content)

@@ -138,6 +138,14 @@ UNSUPPORTED = Refusal(
     404, "No tier of this model serves this path.", "invalid_request_error", code="unsupported_endpoint"
 )
 
+UNSUPPORTED_INPUT = Refusal(
+    400,
+    "No tier of this model reads anything but text.",
+    "invalid_request_error",
+    param="messages",
+    code="unsupported_input",
+)
+
 
 def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
     """What to tell a client that nobody could serve.
@@ -150,8 +158,8 @@ def verdict(outcomes: AbstractSet[str], *, all_asked: bool = False) -> Refusal:
         return BUSY
     if outcomes & waiting.TOLD:
         return COLD
-    if all_asked and outcomes == {"Unsupported"}:
-        return UNSUPPORTED
+    if all_asked and outcomes and outcomes <= {"Unsupported", "UnsupportedInput"}:
+        return UNSUPPORTED_INPUT if "UnsupportedInput" in outcomes else UNSUPPORTED
     if outcomes and outcomes <= {"Timeout", "ConnectTimeout"}:
         return TIMEOUT
     return UNAVAILABLE

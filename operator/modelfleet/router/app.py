@@ -50,7 +50,8 @@ class App:
         self._loop = loop
         self._ports = ports
         service = Service(state, loop=loop)
-        service.bodies.bytes_max = part_bytes = bodies.bytes_max()
+        part_bytes = bodies.bytes_max()
+        service.bodies.bound(part_bytes)
         self._server = Server(
             service.on_request,
             loop=loop,

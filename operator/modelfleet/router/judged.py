@@ -113,6 +113,8 @@ class JudgedExchange(Exchange):
         if self._trial is not None and self._trial.whole and self._trial.holds and self._call.stream:
             self._alive_due_s = min(self._alive_due_s, self._loop.time() + KEEP_ALIVE_S)
         super()._ask(replica)
+        if self._best is not None:
+            self._bodies.keep(self, len(self._best.held))
 
     def admitted(self, replica: Replica) -> None:
         if self._cold:
@@ -165,12 +167,13 @@ class JudgedExchange(Exchange):
         timed = trial is not None and trial.first_s == now_s  # its first token has just come
         self._held.append(out)
         self._held_bytes += len(out)
+        full = self._bodies.keep(self, len(out)) or self._held_bytes > HELD_BYTES_MAX
         if trial is None or not trial.holds:
             if scan.events:
                 self._send(b"", scan)
-            elif self._held_bytes > HELD_BYTES_MAX:
+            elif full:
                 self._retry("Oversized")
-        elif scan.done or trial.ready(now_s) or self._held_bytes > HELD_BYTES_MAX:
+        elif scan.done or trial.ready(now_s) or full:
             self._settle(ended=scan.done)
         elif timed:
             self._arm(now_s)
@@ -189,7 +192,8 @@ class JudgedExchange(Exchange):
         """The last events of a stream with what stands before [DONE]: usage where the client wants it, and a comment."""
         at = out.rfind(b"data:")
         usage = self._journey.usage_event(withheld) if withheld and self._call.wants_usage else b""
-        return out[:at] + usage + self._journey.comment(step.route.name) + out[at:]
+        comment = self._journey.comment(step.route.name) if self._journey.judged else b""
+        return out[:at] + usage + comment + out[at:]
 
     def _pass_on(self) -> None:
         if self._opened:
@@ -366,7 +370,9 @@ class JudgedExchange(Exchange):
 
     def _keep_alive(self, now_s: float) -> None:
         if not self._opened:
-            self._opened = True
+            self._opened = self._journey.judged = (
+                True  # what headers cannot tell any more, the last comment does
+            )
             self._client.begin(200, _OPENING, length=None)
         self._client.write(b": still at work\n\n")
         self._alive_due_s = now_s + KEEP_ALIVE_S

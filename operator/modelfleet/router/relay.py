@@ -32,7 +32,7 @@ class Exchange:
         "_arrived_s", "_attempt_s", "_bodies", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
         "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
-        "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "charged", "size",
+        "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "charged", "kept", "size",
     )  # fmt: skip
 
     def __init__(self, client: Client, request: Request, call: Call, passage: Passage, shell: Shell) -> None:
@@ -53,6 +53,7 @@ class Exchange:
         self._body, self._bodies = self._encoded(self._order[0]), shell.bodies
         request.body = b""
         self._committed = self._slow = self._waits = False
+        self.kept = 0
         self._scan: EventScan | None = None
         self._upstream: Upstream | None = None
         self._bodies.take(self)
@@ -122,6 +123,7 @@ class Exchange:
         self._first_try = True
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._bodies.let_go(self)
         self._scan = None
         self._passing = False
         self._arm(self._attempt_s)
@@ -140,7 +142,7 @@ class Exchange:
     # What the engine tells.
 
     def upstream_head(self, status: int, headers: Headers, *, length_known: bool) -> None:
-        outcome = answer.failure(status, embeds=self._request.path == EMBEDDINGS)
+        outcome = answer.failure(status, self._call.fields, embeds=self._request.path == EMBEDDINGS)
         fields, kind = answer_fields(headers)
         self._status = status
         self._length_known = length_known
@@ -172,7 +174,7 @@ class Exchange:
         else:
             self._held.append(data)
             self._held_bytes += len(data)
-            if self._held_bytes > HELD_BYTES_MAX:
+            if self._bodies.keep(self, len(data)) or self._held_bytes > HELD_BYTES_MAX:
                 self._pass_on()
 
     def _pass_on(self) -> None:
@@ -243,7 +245,7 @@ class Exchange:
         if self._status <= answer.HTTP_OK_MAX:
             outcome = answer.fault(body, length_known=self._length_known)
         else:
-            outcome = spill.outgrown(self._step, self._status, body, self._tries)
+            outcome = spill.declined(self._step, self._status, body, self._tries)
         if outcome is None:
             self._send_whole(body, answer.usage(body))
         else:

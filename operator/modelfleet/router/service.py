@@ -35,7 +35,7 @@ class Service:
         self, state: State, *, loop: asyncio.AbstractEventLoop, spin: Callable[[], float] = random.random
     ) -> None:
         self._state = state
-        self.bodies = Bodies()
+        self.bodies = state.metrics.bodies = Bodies()
         self._shell = Shell(loop, spin, count().__next__, recorder=state.recorder, bodies=self.bodies)
 
     def on_request(self, client: Client, request: Request) -> None:

@@ -40,7 +40,7 @@ def moved(
     """
     rule, share = passage.route.overflow, passage.share
     cause = overflow.cause(why, replicas=len(step.pool.replicas), external=step.pool.external)
-    if cause == overflow.ERROR and answer.UNSUPPORTED in journey.outcomes:
+    if cause == overflow.ERROR and journey.outcomes & answer.UNFIT:
         tries.move_on()  # nothing failed: this tier is not for such requests
         return True
     if rule is None or share is None or cause not in rule.when:
@@ -55,6 +55,21 @@ def moved(
     for _ in range(places[0] + 1):
         tries.move_on()
     return True
+
+
+def declined(step: Step, status: int, body: bytes, tries: Tries[Step, Replica]) -> str | None:
+    """What became of the attempt, when its engine declines the request for what it is and others may take it.
+
+    None: the engine has the last word.
+    """
+    if answer.reads_text_only(status, body):
+        if status < answer.HTTP_SERVER_ERROR and not tries.rest():
+            return None
+        tries.move_on()  # its other replicas would say the same
+        return answer.UNSUPPORTED_INPUT
+    if status >= answer.HTTP_SERVER_ERROR:
+        return "Status5xx"
+    return outgrown(step, status, body, tries)
 
 
 def outgrown(step: Step, status: int, body: bytes, tries: Tries[Step, Replica]) -> str | None:
