@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from e2e.cluster import gotools
+from e2e.cluster.controlplane import ControlPlane
+from e2e.demo.kube import wait_until
 from modelfleet import names
 from modelfleet.api.fleet_settings import SETTINGS_KEY, FleetSettings
 from modelfleet.settings import Settings
@@ -129,6 +131,37 @@ def test_users_may_add_rights_and_only_scales_are_updated(render: Render) -> Non
     )
     updated = [rule["resources"] for rule in rules if "update" in rule["verbs"]]
     assert updated == [["deployments/scale", "statefulsets/scale"]]
+
+
+@pytest.mark.controlplane
+def test_a_right_that_users_add_is_the_operators(render: Render, control_plane: ControlPlane) -> None:
+    added = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "scales-kubeai", "labels": {names.LABEL_AGGREGATE: "true"}},
+        "rules": [{"apiGroups": ["kubeai.org"], "resources": ["models/scale"], "verbs": ["get", "update"]}],
+    }
+    roles = [item for item in render() if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    made = control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles, added]))
+    assert made.returncode == 0, made.stderr
+    (subject,) = one(roles, "ClusterRoleBinding", "fleet-modelfleet-added")["subjects"]
+    user = f"system:serviceaccount:{subject['namespace']}:{subject['name']}"
+
+    def may_update(group: str, resource: str, subresource: str) -> bool:
+        attributes = {"group": group, "resource": resource, "subresource": subresource, "verb": "update"}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "resourceAttributes": {**attributes, "namespace": "any"}},
+        }
+        asked = control_plane.kubectl(
+            "create", "-f", "-", "-o", "jsonpath={.status.allowed}", stdin=json.dumps(review)
+        )
+        return asked.stdout == "true"
+
+    wait_until("the right is granted", lambda: may_update("kubeai.org", "models", "scale"), limit_s=20.0)
+    assert may_update("apps", "statefulsets", "scale")
+    assert not may_update("apps", "deployments", "status")
 
 
 def test_digest_wins_over_tag(render: Render) -> None:
