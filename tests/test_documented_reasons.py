@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from modelfleet.control import capacity_status
-from modelfleet.plan import controls, pools, rules, shares, weights
+from modelfleet.plan import controls, group, pools, rails, rules, service_level, shares, weights
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "capacity.md").read_text()
 WORD = re.compile(r'"([A-Z][A-Za-z]+[a-z])"')
@@ -12,6 +12,10 @@ WORD = re.compile(r'"([A-Z][A-Za-z]+[a-z])"')
 NOT_REASONS = {
     "ScalingActive",
     "ShareOnTarget",
+    "WithinSLO",
+    "Minimum",
+    "Maximum",
+    "Accepted",
     "True",
     "False",
     "Unknown",
@@ -26,7 +30,7 @@ NOT_REASONS = {
 def test_every_reason_is_in_the_document():
     sources = [
         Path(module.__file__ or "").read_text()
-        for module in (controls, pools, rules, weights, shares, capacity_status)
+        for module in (controls, group, pools, rails, rules, service_level, weights, shares, capacity_status)
     ]
     used = {word for source in sources for word in WORD.findall(source)} - NOT_REASONS
 
