@@ -150,3 +150,11 @@ def test_a_workload_that_refuses_is_told():
 
 def test_a_paused_tier_says_so():
     assert said(TIER, observed(TIER, BOTH, paused=True))["Paused"] == "True/PausedByAnnotation"
+
+
+def test_a_pin_of_what_nobody_may_scale_is_refused():
+    pinned = existing_tier(
+        existing={"scaleTargetRef": None}, annotations={"modelfleet.dev/pin-replicas": "3"}
+    )
+
+    assert said(pinned, observed(pinned, BOTH))["Pinned"] == "False/InvalidPin"

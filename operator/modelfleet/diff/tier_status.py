@@ -84,10 +84,12 @@ def pin(tier: ModelTier) -> list[Finding]:
     """What is said of the annotation that pins replicas."""
     given = pins.replicas(tier.metadata.annotations)
     problem = given.problem
-    if tier.spec.external is not None and given.replicas is not None:
+    if given.replicas is not None and tier.spec.external is not None:
         problem = (
             f"An external API has no replicas of ours: remove annotation {names.ANNOTATION_PIN_REPLICAS}"
         )
+    elif given.replicas is not None and tier.spec.existing and tier.spec.existing.scale_target_ref is None:
+        problem = f"Nobody said what to scale: give existing.scaleTargetRef, or remove annotation {names.ANNOTATION_PIN_REPLICAS}"
     found = pinned(names.ANNOTATION_PIN_REPLICAS, holds=given.replicas is not None, problem=problem)
     return [found] if found else []
 
