@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from modelfleet import __version__
-from modelfleet.cli import key, serve, simulate
+from modelfleet.cli import explain, key, serve, simulate
 from modelfleet.settings import Settings
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ def version() -> None:
 
 
 app.command()(simulate.simulate)
+app.command()(explain.explain)
+app.command()(explain.plan)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def groups(cascades: Mapping[Name, Cascade], tiers: Mapping[Name, ModelTier]) ->
                     owner=wanting[0],
                     cascades=tuple(members),
                     tiers=_merged([mine[name] for name in members]),
-                    pooled=_pooled([cascades[name] for name in members], [mine[name] for name in members]),
+                    pooled=_all_pooled(
+                        [cascades[name] for name in members], [mine[name] for name in members]
+                    ),
                 )
             )
     return found
@@ -84,6 +86,11 @@ def moves(cascade: Cascade) -> bool:
     )
 
 
+def pooled(cascade: Cascade, *, planned: int) -> bool:
+    """Whether all its tiers share one peak; `planned`: how many of them have replicas of ours."""
+    return planned == 1 or (moves(cascade) and len(cascade.spec.tiers) == planned)
+
+
 def _tiers(name: Name, cascade: Cascade, tiers: Mapping[Name, ModelTier]) -> tuple[Name, ...]:
     if any(each.type == "Accepted" and each.status == "False" for each in cascade.status.conditions):
         return ()  # In no route table: nothing comes from it.
@@ -95,12 +102,9 @@ def _tiers(name: Name, cascade: Cascade, tiers: Mapping[Name, ModelTier]) -> tup
     )
 
 
-def _pooled(cascades: list[Cascade], tiers: list[tuple[Name, ...]]) -> bool:
-    if len({*tiers}) > 1:
-        return False  # What comes by one of them cannot be moved to the tiers of another.
-    return len(tiers[0]) == 1 or all(
-        moves(cascade) and len(cascade.spec.tiers) == len(tiers[0]) for cascade in cascades
-    )
+def _all_pooled(cascades: list[Cascade], tiers: list[tuple[Name, ...]]) -> bool:
+    # What comes by a Cascade with other tiers cannot be moved to these.
+    return len({*tiers}) == 1 and all(pooled(cascade, planned=len(tiers[0])) for cascade in cascades)
 
 
 def _merged(lists: list[tuple[Name, ...]]) -> tuple[Name, ...]:
