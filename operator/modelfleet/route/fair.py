@@ -100,8 +100,10 @@ class FairLine(Generic[W, X]):
 
     def ahead(self, tenant: str) -> int:
         """About how many will have had their turn before one more of this tenant."""
-        own = self._queues.get(tenant, {})
-        if len(self._queues) == (1 if own else 0):
+        own = self._queues.get(tenant)
+        if own is None:
+            own = {}
+        elif len(self._queues) == 1:
             return len(own)
         turn = max(self._clock, self._given.get(tenant, 0.0)) + sum(own.values())
         return len(own) + sum(self._before(one, turn) for one in self._queues if one != tenant)

@@ -217,7 +217,7 @@ class Pool:
             why = replica.health.failed(now_s, fault=outcome if self.external else "")
             if why is not None:
                 self._take_out(replica, why, now_s)
-        if len(self._line):
+        if self.stats.waiting:
             self._admit(now_s)
 
     def pause(self, replica: Replica, asked_s: float, *, now_s: float) -> None:

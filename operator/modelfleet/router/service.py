@@ -96,7 +96,8 @@ class Service:
             raise Refused(refusal.NOT_STREAMED)
         passage = self._passage(line, asked, request)
         # Nobody can judge a vector by its log probabilities: an accept rule does not apply to embeddings.
-        kind = JudgedExchange if passage.patient and request.path != call.EMBEDDINGS else Exchange
+        more = passage.judges or (passage.patient and asked.stream)
+        kind = JudgedExchange if more and request.path != call.EMBEDDINGS else Exchange
         return kind(client, request, asked, passage, self._shell)
 
     def _passage(self, line: Line, asked: call.Call, request: Request) -> Passage:
