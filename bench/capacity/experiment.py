@@ -18,7 +18,10 @@ OURS = {"one": "lead", "cascade": "joint"}
 PEERS = tuple(name for name, family in FAMILIES.items() if not family.ours)
 STATIC = ((0.6,), (0.7,), (0.85,), (1.0,), (1.2,))
 # The oracle is tuned on the very day that it is run on.
-ORACLE = tuple((small, big) for small in (1.0, 1.2) for big in (1.0, 1.5, 2.0, 2.5))
+ORACLE = (
+    *((part, part) for part in (0.8, 1.0, 1.1, 1.2, 1.3)),
+    *((small, big) for small in (1.0, 1.2) for big in (1.5, 1.8, 2.1)),
+)
 TUNED_ON = 1
 DAYS: Mapping[str, Sequence[int]] = {"m-large": (3, 9), "m-small": (5, 10), "m-mid": (8, 11)}
 HOURS = ("azure-conv", "azure-code", "mooncake")  # one hour each: nothing to tune on, so as for m-large

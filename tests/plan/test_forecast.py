@@ -3,14 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.plan.forecast import forecast, level
+from modelfleet.plan.forecast import growth, level
 
 LOOK_S = 15.0
 CALM = [60.0] * 200
 
 
 def ahead(rates: list[float], quantile: float = 0.98, horizon_s: float = 120.0) -> float:
-    return forecast(rates, look_s=LOOK_S, horizon_s=horizon_s, quantile=quantile).later_rps
+    now_rps = level(rates, look_s=LOOK_S)
+    return growth(rates, look_s=LOOK_S, horizon_s=horizon_s).later_rps(now_rps, quantile)
 
 
 def test_a_steady_load_is_expected_to_stay():
@@ -31,6 +32,12 @@ def test_a_load_that_falls_is_taken_as_it_is():
     assert ahead(falls) <= 1.05 * falls[-1]
 
 
+def test_a_ramp_of_equal_steps_is_one_step_ahead():
+    steps = [step for rate in (2.0, 4.0, 6.0, 8.0) for step in [rate] * 24]
+
+    assert ahead(steps) == 10.0  # twice as much, as once from 2 to 4, is not believed
+
+
 def test_without_a_past_growth_is_assumed():
     assert ahead([60.0, 60.0]) > 60.0
 
@@ -41,6 +48,6 @@ def test_a_burst_counts_at_once():
 
 @given(st.lists(st.floats(0, 1000), max_size=200), st.floats(0.5, 0.99))
 def test_never_less_than_the_present_and_never_out_of_this_world(rates: list[float], quantile: float):
-    found = forecast(rates, look_s=LOOK_S, horizon_s=120.0, quantile=quantile)
+    now_rps = level(rates, look_s=LOOK_S)
 
-    assert found.now_rps <= found.later_rps <= 4 * found.now_rps
+    assert now_rps <= ahead(rates, quantile) <= 4 * now_rps

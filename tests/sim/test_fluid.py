@@ -5,10 +5,11 @@ import pytest
 from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.sizing import Lengths
 from modelfleet.sim.arrivals import staged
-from modelfleet.sim.fleet import Cascade, Tier
+from modelfleet.sim.fleet import Arrival, Cascade, Slo, Tier
 from modelfleet.sim.fluid import Fluid
 from modelfleet.sim.policies.ours import Lead
 from modelfleet.sim.policies.simple import Static
+from modelfleet.sim.tail import measure
 from modelfleet.sim.world import World
 
 STAGES = [(20.0, 300), (60.0, 600), (100.0, 400), (30.0, 600)]
@@ -24,7 +25,8 @@ def both(replicas: int, policy: type) -> tuple[float, float, float, float]:
     per_second = [0.0] * seconds
     for one in arrivals:
         per_second[int(one.at_s)] += 1
-    fluid = Fluid(cascade(replicas), Lengths(512, 128), policy()).run(per_second)
+    tails = {"small": measure(PROFILES["8b-h100"], [Arrival(0.0, 512, 128)], Slo())}
+    fluid = Fluid(cascade(replicas), Lengths(512, 128), policy(), tails=tails).run(per_second)
     exact = World(cascade(replicas), arrivals, policy()).run(float(seconds))
     return fluid.attainment, exact.attainment, fluid.gpu_h, exact.gpu_h
 

@@ -11,7 +11,7 @@ def metered(*, scrapes: int) -> Meter:
     for at in range(scrapes):
         meter.slot.arrivals += at + 1
         for _ in range(at + 1):
-            meter.answered(prompt=100, output=50, ttft_s=0.1, itl_s=0.02, good=at % 2 == 0)
+            meter.answered(prompt=100, cached=40, output=50, ttft_s=0.1, itl_s=0.02, good=at % 2 == 0)
         meter.turn()
     return meter
 
@@ -24,6 +24,11 @@ def test_a_window_sums_its_scrapes():
     assert (window.prompt_tokens_mean, window.output_tokens_mean) == (100, 50)
     assert window.itl_mean_s == pytest.approx(0.02)
     assert list(window.counts) == [3, 4]
+
+
+def test_kept_is_counted_to_the_bucket_of_the_goal():
+    assert metered(scrapes=4).window(10.0).itl_kept(0.02) == (7, 7)
+    assert metered(scrapes=4).window(10.0).itl_kept(0.015) == (7, 0)
 
 
 def test_a_late_scrape_shows_the_past():

@@ -14,15 +14,29 @@ _SMOOTH_S = 60.0
 # Before there is a past: what growth was in nine cases of ten on the traces of the study, over ten minutes.
 _PRIOR_RATIO = 1.3
 _PRIOR_COUNT = 8  # looks that the prior weighs
+_RISES_MIN = 16  # looks behind it before a rise is believed to be the largest
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """Requests per second."""
+class Growth:
+    """What the level did within the horizon, every time in the past that can tell, in order.
 
-    now_rps: float
-    later_rps: float  # the quantile of the largest level until the horizon
-    ratio: float
+    `ratios`: how many times it became; `rises_rps`: by how much it rose.
+    """
+
+    ratios: Sequence[float]
+    rises_rps: Sequence[float]
+
+    def later_rps(self, now_rps: float, quantile: float) -> float:
+        """The largest level within the horizon, at that quantile; never less than staying as it is.
+
+        The smaller of both ways to read the past: a load that doubled from next to nothing will not double again, one
+        that once rose by much while it was large will not rise as much while it is small.
+        """
+        later_rps = now_rps * max(1.0, _at(self.ratios, quantile))
+        if len(self.rises_rps) < _RISES_MIN:
+            return later_rps
+        return min(later_rps, now_rps + max(0.0, _at(self.rises_rps, quantile)))
 
 
 def level(rates_rps: Sequence[float], *, look_s: float) -> float:
@@ -34,31 +48,19 @@ def level(rates_rps: Sequence[float], *, look_s: float) -> float:
     return max(sum(recent) / len(recent), (rates_rps[-1] + sum(recent)) / (1 + len(recent)))
 
 
-def growth(rates_rps: Sequence[float], *, look_s: float, horizon_s: float) -> list[float]:
-    """How many times the level became within the horizon, every time in the past that can tell, in order."""
+def growth(rates_rps: Sequence[float], *, look_s: float, horizon_s: float) -> Growth:
+    """`rates_rps`: one per look, the oldest first; `horizon_s`: until a replica that is ordered now can help."""
     ahead = max(1, round(horizon_s / look_s))
     looks = max(1, round(_SMOOTH_S / look_s))
-    known = rates_rps[-(round(_WINDOW_S / look_s) + ahead + looks) :]
-    smooth = _smooth(known, looks)
-    highest = _highest(smooth, ahead)
-    ratios = [
-        min(_RATIO_MAX, high / before) for before, high in zip(smooth, highest, strict=False) if before > 0
-    ]
+    smooth = _smooth(rates_rps[-(round(_WINDOW_S / look_s) + ahead + looks) :], looks)
+    both = list(zip(smooth, _highest(smooth, ahead), strict=False))
+    ratios = [min(_RATIO_MAX, high / before) for before, high in both if before > 0]
     ratios += [_PRIOR_RATIO] * max(0, _PRIOR_COUNT - len(ratios) // 4)
-    ratios.sort()
-    return ratios
+    return Growth(sorted(ratios), sorted(high - before for before, high in both))
 
 
-def ratio(ratios: Sequence[float], quantile: float) -> float:
-    """That quantile of what `growth` found, never less than staying as it is."""
-    return max(1.0, ratios[min(len(ratios) - 1, int(quantile * len(ratios)))])
-
-
-def forecast(rates_rps: Sequence[float], *, look_s: float, horizon_s: float, quantile: float) -> Forecast:
-    """`rates_rps`: one per look, the oldest first; `horizon_s`: until a replica that is ordered now can help."""
-    times = ratio(growth(rates_rps, look_s=look_s, horizon_s=horizon_s), quantile)
-    now = level(rates_rps, look_s=look_s)
-    return Forecast(now_rps=now, later_rps=now * times, ratio=times)
+def _at(ordered: Sequence[float], quantile: float) -> float:
+    return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
 
 def _smooth(rates: Sequence[float], looks: int) -> list[float]:

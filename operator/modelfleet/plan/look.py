@@ -38,7 +38,7 @@ class TierFacts:
     kv: Sequence[float] = ()  # used part of the memory, by replica
     down_s: float | None = None
     answers: float = 0.0  # since the look before
-    good: float = 0.0  # of those, within the objectives
+    good: float = 0.0  # of those, within the objective between tokens
 
 
 def tier_looks(tiers: Sequence[TierFacts], *, look_s: float) -> list[TierLook]:

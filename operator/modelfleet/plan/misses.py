@@ -15,8 +15,8 @@ _PRIOR = 0.4  # 1 % at two fifths of the goal, as 914 and 155 tokens on one H100
 _PRIOR_MISSES = 10.0  # that the prior weighs
 _FORGET_S = 3600.0
 _LOAD_MIN = 0.25  # of what the mean would allow
-_WORTH_LOG2 = (-30.0, 30.0)
-_SEARCHES, _STEPS = 24, 14  # of the two bisections
+_WORTH_LOG2 = (-20.0, 30.0)
+_SEARCHES, _STEPS = 16, 11  # of the two bisections
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 from modelfleet.plan import bias, joint, margin, misses, rails
 from modelfleet.plan.engine import Engine
-from modelfleet.plan.forecast import growth, level, ratio
+from modelfleet.plan.forecast import growth, level
 from modelfleet.plan.joint import Choice, Option
 from modelfleet.plan.rails import Course
 from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, step_s, work_s
 
 _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
 _HOUR_S = 3600.0
+_MISSES_MAX = 0.2  # of the requests at the peak
 _HOT = 5.0  # times as many misses at the peak as in a load that stays
 _OWED_S = 300.0  # over which what the last tier owes is taken
 _DRAIN_S = 60.0  # in which a backlog is to be worked off
@@ -28,12 +29,14 @@ _LOADED = 0.15  # of its capacity: below it a step time says nothing about load
 class Settings:
     """What may be tuned.  `peak`: quantile of growth; `deviations`: room for bursts, learned around this."""
 
-    peak: float = 0.9
+    peak: float = 0.75
     owed: float = 1.0  # of its share of what came lately, that the last tier must carry alone
-    deviations: float = 1.0
+    deviations: float = 0.5
     reach: float = 1.0  # of what is learned, in deviations
     goal: float = 0.99  # of the requests within their objectives
-    misses: float = 0.01  # of the requests in a steady load, though nothing queues
+    misses: float | None = (
+        None  # of the requests in a steady load, though nothing queues; None: what the goal leaves
+    )
     down_s: float = 300.0
     pooled: bool = True  # one peak for all tiers; False: every tier carries its own
 
@@ -62,7 +65,7 @@ class TierLook:
     answer_s: float | None = None  # mean that an answer takes lately; None: nothing was answered
     down_s: float | None = None  # how long a smaller load must last; None: as the settings say
     answers: float = 0.0  # since the look before
-    good: float = 0.0  # of those, within the objectives
+    good: float = 0.0  # of those, within the objective between tokens
 
     @property
     def coming(self) -> int:
@@ -184,8 +187,9 @@ def _sized(look: Look, state: State, settings: Settings) -> tuple[list[_Sized], 
             engine = _engine(tier.engine, known)
             work, empty = work_s(engine, tier.lengths), engine.step_s / look.goals.itl_s
             spenders[at] = misses.Spender(tier.share, tier.price, work, empty, seen.factor)
-    steady = misses.worth(list(spenders.values()), settings.misses)
-    peak = misses.worth(list(spenders.values()), settings.misses * _HOT)
+    allowed = 1 - settings.goal if settings.misses is None else settings.misses
+    steady = misses.worth(list(spenders.values()), allowed)
+    peak = misses.worth(list(spenders.values()), min(_MISSES_MAX, _HOT * allowed))
     found = []
     for at, (tier, known) in enumerate(zip(look.tiers, state.samples, strict=True)):
         if tier.engine is None:
@@ -249,12 +253,17 @@ def _choose(
         lead_s: growth(state.rates_rps, look_s=look.look_s, horizon_s=lead_s + look.look_s)
         for lead_s in {tier.lead_s for tier in look.tiers}
     }
-    options, peaks = [], []
+    options: list[Option] = []
+    peaks = []
     for tier, one in zip(look.tiers, sized, strict=True):
-        later_rps = now_rps * ratio(grown[tier.lead_s], settings.peak)
-        room_rps = margin.room_rps(later_rps, uneven, interval_s=look.interval_s, deviations=deviations)
+        later_rps = grown[tier.lead_s].later_rps(now_rps, settings.peak)
+        # A burst shorter than an answer is spread over the answer.
+        lasts_s = one.carried.under_way / one.carried.rate_rps if one.known else 0.0
+        interval_s = max(look.interval_s, lasts_s)
+        room_rps = margin.room_rps(later_rps, uneven, interval_s=interval_s, deviations=deviations)
         peaks.append(later_rps + room_rps + tier.waiting / _DRAIN_S)
-        owes_rps = steady_rps * tier.share * (settings.owed if tier is look.tiers[-1] else 1.0)
+        steady = _relieved(look, settings, len(options))
+        owes_rps = (steady_rps * settings.owed if steady else now_rps) * tier.share
         if not settings.pooled:
             owes_rps = peaks[-1] * tier.share
         carries_rps = one.carried.rate_rps
@@ -305,7 +314,13 @@ def _remembered(look: Look, state: State, settings: Settings) -> State:
 
 def _missed(tier: TierLook, look: Look, samples: Sequence[float], seen: misses.Seen) -> misses.Seen:
     # What waited missed for another reason.
-    if tier.engine is None or tier.lengths is None or not tier.ready or tier.waiting > tier.ready:
+    if (
+        tier.engine is None
+        or tier.lengths is None
+        or not tier.ready
+        or tier.waiting > tier.ready
+        or tier.starting
+    ):
         return seen
     engine = _engine(tier.engine, samples)
     part = step_s(engine, tier.lengths, tier.rate_rps / tier.ready) / look.goals.itl_s

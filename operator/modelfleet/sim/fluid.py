@@ -74,6 +74,7 @@ class _Side:
         slot.answers += served
         slot.good += good
         slot.prompt_tokens += served * self.lengths.prompt
+        slot.cached_tokens += served * self.lengths.cached
         slot.output_tokens += served * self.lengths.output
         slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += served
         slot.itl_sum_s += served * step_s

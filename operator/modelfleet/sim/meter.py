@@ -35,7 +35,9 @@ _SLOTS = 130  # of history
 class Slot:
     """One scrape interval of one tier."""
 
-    __slots__ = ("answers", "arrivals", "good", "itl", "itl_sum_s", "output_tokens", "prompt_tokens", "ttft")
+    __slots__ = (
+        "answers", "arrivals", "cached_tokens", "good", "itl", "itl_sum_s", "output_tokens", "prompt_tokens", "ttft",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         # Amounts: the fluid's are no whole numbers.
@@ -44,6 +46,7 @@ class Slot:
         self.good: float = 0  # answers within the objective
         self.itl_sum_s = 0.0
         self.prompt_tokens: float = 0
+        self.cached_tokens: float = 0  # of the prompts'
         self.output_tokens: float = 0
         self.ttft: list[float] = [0] * (len(TTFT_BOUNDS_S) + 1)
         self.itl: list[float] = [0] * (len(ITL_BOUNDS_S) + 1)
@@ -58,6 +61,7 @@ class Window:
     answers: float
     good: float
     prompt_tokens_mean: float | None
+    cached_tokens_mean: float
     output_tokens_mean: float | None
     slots: Sequence[Slot]
 
@@ -74,6 +78,11 @@ class Window:
     def counts(self) -> Sequence[float]:
         """Arrivals of every scrape interval."""
         return [slot.arrivals for slot in self.slots]
+
+    def itl_kept(self, goal_s: float) -> tuple[float, float]:
+        """Answers with a time between tokens, and how many of them kept it: exact where a bucket ends at the goal."""
+        counts = [sum(column) for column in zip(*(slot.itl for slot in self.slots), strict=True)]
+        return sum(counts), sum(counts[: bisect_left(ITL_BOUNDS_S, goal_s) + 1])
 
     def ttft_s(self, quantile: float) -> float | None:
         return _quantile(
@@ -105,11 +114,14 @@ class Meter:
             del self._past[: len(self._past) - _SLOTS]
         self.slot = Slot()
 
-    def answered(self, *, prompt: int, output: int, ttft_s: float, itl_s: float, good: bool) -> None:
+    def answered(
+        self, *, prompt: int, cached: int, output: int, ttft_s: float, itl_s: float, good: bool
+    ) -> None:
         slot = self.slot
         slot.answers += 1
         slot.good += good
         slot.prompt_tokens += prompt
+        slot.cached_tokens += cached
         slot.output_tokens += output
         slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += 1
         if output > 1:
@@ -129,6 +141,7 @@ class Meter:
             answers=answers,
             good=sum(slot.good for slot in slots),
             prompt_tokens_mean=sum(slot.prompt_tokens for slot in slots) / answers if answers else None,
+            cached_tokens_mean=sum(slot.cached_tokens for slot in slots) / answers if answers else 0.0,
             output_tokens_mean=sum(slot.output_tokens for slot in slots) / answers if answers else None,
             slots=slots,
         )

@@ -174,7 +174,12 @@ class World:
             self._answer(ask, index, ttft_s=job.first_s - ask.sent_s, itl_s=itl_s, now_s=now_s)
         else:
             self._meters[index].answered(
-                prompt=job.prompt, output=job.output, ttft_s=job.first_s - ask.sent_s, itl_s=itl_s, good=True
+                prompt=job.prompt,
+                cached=ask.arrival.cached,
+                output=job.output,
+                ttft_s=job.first_s - ask.sent_s,
+                itl_s=itl_s,
+                good=True,
             )
             self.tally.escalated[index] += 1
             self._send(ask, index + 1)
@@ -188,7 +193,12 @@ class World:
         seen_s = before_s + ttft_s + held_s
         good = seen_s <= cascade.slo.ttft_s and itl_s <= cascade.slo.itl_s
         self._meters[index].answered(
-            prompt=arrival.prompt, output=arrival.output, ttft_s=ttft_s, itl_s=itl_s, good=good
+            prompt=arrival.prompt,
+            cached=arrival.cached,
+            output=arrival.output,
+            ttft_s=ttft_s,
+            itl_s=itl_s,
+            good=good,
         )
         self.tally.answered(ask, index, ttft_s=seen_s, itl_s=itl_s, good=good, now_s=now_s)
 

@@ -7,6 +7,7 @@ from modelfleet.plan import planner
 from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look, Settings, State, TierLook
 from modelfleet.plan.sizing import Objectives, capacity
+from modelfleet.sim.fleet import Slo
 from modelfleet.sim.policy import Orders, Policy, Published, Seen, TierSeen
 
 _LENGTHS_S = 600.0
@@ -34,7 +35,7 @@ class Joint:
         tiers = [tier for tier in seen.tiers if not tier.tier.external]
         shares = planned_shares(seen)
         facts = [
-            facts_of(tier, share)
+            facts_of(tier, share, seen.cascade.slo)
             for tier, share in zip(seen.tiers, shares, strict=True)
             if not tier.tier.external
         ]
@@ -102,7 +103,7 @@ class Lead:
             answers=window.answers,
             good=window.good,
             goals=Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s),
-            tiers=tier_looks([facts_of(tier, 1.0)], look_s=self.look_s),
+            tiers=tier_looks([facts_of(tier, 1.0, seen.cascade.slo)], look_s=self.look_s),
         )
         name = tier.tier.name
         found, self._states[name] = planner.plan(look, self._states.get(name, State()), self._settings)
@@ -118,13 +119,14 @@ class Relieved:
     def decide(self, seen: Seen) -> Orders:
         orders = self._policy.decide(seen)
         goals = Objectives(seen.cascade.slo.ttft_s, seen.cascade.slo.itl_s)
+        half = replace(goals, itl_s=goals.itl_s / 2)  # beyond it too many miss, whatever the mean says
         carries, under_way = [], []
         for tier in seen.tiers:
-            (look,) = tier_looks([facts_of(tier, 1.0)], look_s=self.look_s)
+            (look,) = tier_looks([facts_of(tier, 1.0, seen.cascade.slo)], look_s=self.look_s)
             if look.lengths is None or tier.tier.external:
                 return orders
-            carries.append(capacity(tier.tier.engine, look.lengths, goals).rate_rps)
-            under_way.append(carries[-1] * look.lengths.output * goals.itl_s)
+            carries.append(capacity(tier.tier.engine, look.lengths, half).rate_rps)
+            under_way.append(carries[-1] * look.lengths.output * half.itl_s)
         return replace(orders, published=Published(seen.cascade.share_floor, carries, under_way))
 
 
@@ -134,9 +136,10 @@ def planned_shares(seen: Seen) -> Sequence[float]:
     return (*((1 - floor) / before for _ in range(before)), floor) if before else (1.0,)
 
 
-def facts_of(tier: TierSeen, share: float) -> TierFacts:
+def facts_of(tier: TierSeen, share: float, slo: Slo) -> TierFacts:
     """One tier as the simulated fleet shows it."""
-    lately, steps, newest = tier.window(_LENGTHS_S), tier.window(_STEPS_S), tier.window(Joint.look_s)
+    lately, steps = tier.window(_LENGTHS_S), tier.window(_STEPS_S)
+    answers, good = tier.window(Joint.look_s).itl_kept(slo.itl_s)
     return TierFacts(
         name=tier.tier.name,
         engine=tier.tier.engine,
@@ -153,9 +156,10 @@ def facts_of(tier: TierSeen, share: float) -> TierFacts:
         rate_rps=steps.rate_rps,
         prompt_tokens=lately.prompt_tokens_mean,
         output_tokens=lately.output_tokens_mean,
+        cached_tokens=lately.cached_tokens_mean,
         itl_s=steps.itl_mean_s,
         waiting=tier.engine_queue + tier.router_queue,
         kv=tier.kv,
-        answers=newest.answers,
-        good=newest.good,
+        answers=answers,
+        good=good,
     )
