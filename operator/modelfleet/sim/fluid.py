@@ -20,7 +20,7 @@ from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
 from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
 from modelfleet.sim.tail import Tail
-from modelfleet.sim.tally import Course
+from modelfleet.sim.tally import Course, worst_hour
 
 _WIDE = Objectives(ttft_s=1e9, itl_s=1e9)
 _RATE_GAIN = 0.2
@@ -149,7 +149,7 @@ class Fluid:
             changes=sum(course.changes for course in self._courses.values()),
             share_last=sum(dear for dear, _ in self._hours)
             / max(1e-9, sum(total for _, total in self._hours)),
-            share_last_worst_hour=self._worst_hour(),
+            share_last_worst_hour=worst_hour(self._hours),
             lost_downs=self._lost_downs,
         )
 
@@ -234,11 +234,3 @@ class Fluid:
             meter=side.meter,
             lag_s=self.conditions.lag_s,
         )
-
-    def _worst_hour(self) -> float:
-        worst = 1.0
-        for start in range(max(1, len(self._hours) - 59)):
-            dear = sum(d for d, _ in self._hours[start : start + 60])
-            total = sum(t for _, t in self._hours[start : start + 60])
-            worst = min(worst, dear / total) if total else worst
-        return worst

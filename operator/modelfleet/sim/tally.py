@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from modelfleet.sim.fleet import Arrival, Cascade
@@ -17,6 +18,18 @@ _LATENCY_S_MIN = 1e-4
 _HOUR_S = 3600.0
 _SLICE_S = 60.0  # of the course over time
 _POOR = 0.95
+
+
+def worst_hour(minutes: Sequence[tuple[float, float]]) -> float:
+    """The least part of any rolling hour.  `minutes`: the part's answers and all, by minute; 1 where there are none."""
+    hour = round(_HOUR_S / _SLICE_S)
+    parts = list(accumulate((part for part, _ in minutes), initial=0.0))
+    totals = list(accumulate((total for _, total in minutes), initial=0.0))
+    ends = range(min(hour, len(minutes)), len(minutes) + 1)
+    spans = [
+        (parts[end] - parts[max(0, end - hour)], totals[end] - totals[max(0, end - hour)]) for end in ends
+    ]
+    return min((part / total for part, total in spans if total > 0), default=1.0)
 
 
 class Latencies:
@@ -158,18 +171,8 @@ class Tally:
     def share_last_worst_hour(self) -> float:
         """The least part of any rolling hour with answers."""
         minutes = range(max(self._hours, default=0) + 1)
-        totals = [sum(self._hours.get(minute, ())) for minute in minutes]
-        lasts = [self._hours[minute][-1] if minute in self._hours else 0 for minute in minutes]
-        hour = round(_HOUR_S / _SLICE_S)
-        if len(totals) <= hour:
-            return self.share_last
-        worst, all_, last = 1.0, sum(totals[:hour]), sum(lasts[:hour])
-        for end in range(hour, len(totals)):
-            if all_:
-                worst = min(worst, last / all_)
-            all_ += totals[end] - totals[end - hour]
-            last += lasts[end] - lasts[end - hour]
-        return worst
+        answers = [self._hours.get(minute, [0]) for minute in minutes]
+        return worst_hour([(by_tier[-1], sum(by_tier)) for by_tier in answers])
 
     @property
     def flips_per_day(self) -> float:

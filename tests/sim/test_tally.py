@@ -1,0 +1,19 @@
+"""What came out of a run."""
+
+import pytest
+
+from modelfleet.sim.tally import worst_hour
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        pytest.param([(3.0, 10.0)] * 200, 0.3, id="the same all along"),
+        pytest.param([(3.0, 10.0)] * 100 + [(0.0, 10.0)] * 30 + [(3.0, 10.0)] * 100, 0.15, id="half an hour without"),
+        pytest.param([(3.0, 10.0)] * 20, 0.3, id="less than an hour"),
+        pytest.param([(0.0, 0.0)] * 90, 1.0, id="no answers at all"),
+        pytest.param([], 1.0, id="no time at all"),
+    ],
+)  # fmt: skip
+def test_worst_hour(minutes: list[tuple[float, float]], expected: float):
+    assert worst_hour(minutes) == pytest.approx(expected)
