@@ -53,6 +53,14 @@ def judged(threshold: str, *, last: bool = False, signal: str = "MeanLogprob") -
     return {"modelName": "chat", "tiers": tiers}
 
 
+def unbarred(*of: int | None, judging: int = 1) -> dict[str, Any]:
+    """Tiers with these target shares, the first of which judge without a threshold."""
+    spec = shares(*of)
+    for tier in spec["tiers"][:judging]:
+        tier["accept"] = {"signal": "MeanLogprob"}
+    return spec
+
+
 def shares(*of: int | None) -> dict[str, Any]:
     tiers = [
         {"name": f"t{i}", "tierRef": {"name": f"t{i}"}} | ({} if share is None else {"targetShare": share})
@@ -166,6 +174,9 @@ ACCEPTED_CASCADES = {
     "a share on one tier only": shares(70, None),
     "fixed weights": CASCADE | {"weights": {"mode": "Fixed"}},
     "answers that are judged": judged("-0.48"),
+    "a threshold for the operator to choose": unbarred(70, None, None),
+    "a threshold by what a later tier should answer": unbarred(None, None, 5),
+    "thresholds of all tiers for the operator to choose": unbarred(70, 25, 5, judging=2),
     "nothing but certainty": judged("0", signal="LowQuantileLogprob"),
     "answers that are judged and sent": judged("-12", signal="AnswerLogprob")
     | {"weights": {"mode": "Observe"}},
@@ -438,6 +449,14 @@ REJECTED_CASCADES = {
     "an overflow of nothing": (weights(None, None) | {"overflow": {"maxShare": 0}}, "equal to 1"),
     "an overflow of more than all": (weights(None, None) | {"overflow": {"maxShare": 101}}, "equal to 100"),
     "no tiers": (CASCADE | {"tiers": []}, "should have at least 1 items"),
+    "no threshold and no share to choose it by": (
+        unbarred(None, None, None),
+        'accept needs threshold, such as "-0.48", or targetShare on its tier or a later one',
+    ),
+    "no threshold, and only an earlier tier has a share": (
+        unbarred(70, None, None, judging=2),
+        'accept needs threshold, such as "-0.48", or targetShare on its tier or a later one',
+    ),
     "a threshold as a percentage": (judged("60"), "must be a decimal string of 0 or less"),
     "a threshold that is no number": (judged("-.5"), "must be a decimal string of 0 or less"),
     "a signal that does not exist": (judged("-1", signal="Vibes"), "Unsupported value"),

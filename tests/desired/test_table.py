@@ -285,6 +285,21 @@ def test_rules_of_judgement_reach_the_router():
     assert (route.max_escalations, route.hold_tokens, route.hold_s, route.observe) == (2, 8, 1.5, True)
 
 
+def test_a_threshold_that_the_user_left_out_is_the_one_that_was_chosen():
+    rule = {"signal": "MeanLogprob"}
+    steps = [
+        {**STEPS[0], "targetShare": 70, "accept": rule},
+        {**STEPS[1], "accept": rule},
+        {**STEPS[2], "targetShare": 5},
+    ]
+    status = {"tiers": [{"name": "small", "threshold": "-0.31"}]}
+    route = table.cascade_route(cascade(tiers=steps, status=status), TIERS)
+
+    assert route is not None
+    # Until something was chosen every score is accepted; scores are what it is chosen by.
+    assert [step.accept and step.accept.threshold for step in route.tiers] == [-0.31, -1000.0, None]
+
+
 def test_a_tier_that_became_the_last_is_not_judged():
     route = table.cascade_route(cascade(tiers=JUDGING), {"small": SMALL, "medium": MEDIUM})
 

@@ -28,6 +28,15 @@ def test_the_message_names_the_tiers_and_carries_no_number_that_ticks():
     assert one.message == other.message == "Answers above targetShare: small; below targetShare: big"
 
 
+def test_a_tier_that_may_not_pass_on_enough_is_named_with_what_to_write():
+    off = on_target({"small": 700, "big": 0}, {"small": 700, "big": 300}, short=["small"])
+
+    assert off.message == (
+        "Answers below targetShare: big; may not pass on as much as that needs: small (raise limits.maxEscalations, or "
+        "let requests start at later tiers)"
+    )
+
+
 def test_shares_need_twenty_answers():
     assert observed({"small": 15, "big": 4}) == {}
     assert observed({"small": 15, "big": 5}) == {"small": 750, "big": 250}

@@ -48,13 +48,13 @@ def test_judgements_are_told_of_tiers_that_are_judged():
     assert not any("judged" in name or "score" in name for name, _ in _samples(metrics))
 
     stats.judges = True
-    stats.score.observe(-0.45)
+    stats.score.observe(-0.42)
     found = _samples(metrics)
 
     assert found["modelfleet_router_judged_total", ("c", "ns", "m", "t", "LowScore")] == 0
     assert found["modelfleet_router_escalations_total", ("c", "ns", "m", "InvalidJson", "t")] == 0
     assert found["modelfleet_router_hold_back_seconds_count", TIER] == 0
-    assert found["modelfleet_router_score_bucket", ("c", "ns", "-0.5", "m", "t")] == 0
+    assert found["modelfleet_router_score_bucket", ("c", "ns", "-0.45", "m", "t")] == 0
     assert found["modelfleet_router_score_bucket", ("c", "ns", "-0.4", "m", "t")] == 1
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from modelfleet.api.cel import Rule
+from modelfleet.api.judging import TIERS_MAX, AcceptRule, Stream, chosen_by_a_share
 from modelfleet.api.meta import (
     ApiModel,
     Condition,
@@ -14,7 +15,6 @@ from modelfleet.api.meta import (
     ObjectMeta,
     Percent,
     list_map,
-    matches,
 )
 from modelfleet.api.model_tier import ModelTier, Resources
 from modelfleet.api.policies import DataPolicy
@@ -47,27 +47,6 @@ class TierWeight(ApiModel):
 
 _PER_PERCENT = 10  # permille
 
-LogProbability = Annotated[
-    str,
-    Field(max_length=16),
-    matches(
-        r"^(0|-[0-9]+(\.[0-9]+)?)$",
-        'must be a decimal string of 0 or less, such as "-0.48": log probabilities are never positive',
-    ),
-]
-
-
-class AcceptRule(ApiModel):
-    """When an answer of a tier is good enough to be sent."""
-
-    signal: Literal["MeanLogprob", "LowQuantileLogprob", "AnswerLogprob"] = Field(
-        description="How sure the model was. MeanLogprob: mean log probability of the tokens. LowQuantileLogprob: its 10 percent "
-        "quantile. AnswerLogprob: of the least sure value in a JSON text, label or tool call.",
-    )
-    threshold: LogProbability = Field(
-        description="The lowest value that is accepted: a natural log probability, 0 or less."
-    )
-
 
 class CascadeTier(ApiModel):
     """One step of the cascade."""
@@ -81,7 +60,7 @@ class CascadeTier(ApiModel):
     target_share: Percent | None = Field(
         default=None,
         description="Percent of all answers that should come from this tier; compared with what is observed "
-        "in condition ShareOnTarget.",
+        "in condition ShareOnTarget, and what an accept rule without a threshold is for.",
     )
     accept: AcceptRule | None = Field(
         default=None,
@@ -130,18 +109,6 @@ class Overflow(ApiModel):
         ge=1,
         le=100,
         description="Percent of all requests that may do so; beyond it they wait, or are refused with Retry-After.",
-    )
-
-
-class Stream(ApiModel):
-    """How long the beginning of a stream is held back to be judged, where its tier has an accept rule."""
-
-    hold_back_tokens: int = Field(
-        default=24, ge=1, le=1024, description="Judge a stream by so many tokens; nothing is sent before."
-    )
-    hold_back_time: Duration = Field(
-        default="120ms",
-        description="Judge what has come when so much time has passed since the first token, if that is sooner.",
     )
 
 
@@ -242,6 +209,12 @@ class CascadeSpec(ApiModel):
             at=".tiers",
         ),
         Rule(
+            chosen_by_a_share(),
+            'accept needs threshold, such as "-0.48", or targetShare on its tier or a later one: then the operator '
+            "chooses the threshold",
+            at=".tiers",
+        ),
+        Rule(
             "!has(self.overflow) || self.tiers.size() != 1",
             "overflow needs a second tier: there is none to move on to",
             at=".overflow",
@@ -251,7 +224,7 @@ class CascadeSpec(ApiModel):
     model_name: ModelName = Field(description="What clients put in `model`; unique per router.")
     tiers: list[CascadeTier] = Field(
         min_length=1,
-        max_length=8,
+        max_length=TIERS_MAX,
         description="The tiers, cheapest first.",
         json_schema_extra=list_map("name"),
     )
@@ -284,7 +257,7 @@ class CascadeSpec(ApiModel):
 
 
 class CascadeTierStatus(ApiModel):
-    """One tier as it is.  weight and the shares belong to the capacity loop, ready to the structure loop."""
+    """One tier as it is.  weight, threshold and the shares belong to the capacity loop, ready to the structure loop."""
 
     name: str = Field(description="Name of the step.")
     ready: bool | None = Field(default=None, description="Whether the tier can answer.")
@@ -297,6 +270,11 @@ class CascadeTierStatus(ApiModel):
     )
     target_share: int | None = Field(
         default=None, description="Permille of answers that should come from here."
+    )
+    threshold: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Lowest score that is accepted here, where the operator chooses it.",
     )
     carries_per_hour: int | None = Field(
         default=None,

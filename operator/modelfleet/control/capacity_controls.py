@@ -14,7 +14,7 @@ from modelfleet.plan.snapshot import Fallback, Name, Pool
 
 
 def schedules(scaling: Scaling, now_s: float) -> Scheduled:
-    """What the clock asks for now, within maxReplicas."""
+    """What the clock asks for at this moment, within maxReplicas."""
     return scheduled(
         [
             Schedule(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from modelfleet import names
 from modelfleet.api import cascade as api
-from modelfleet.api import pins, serving
+from modelfleet.api import judging, pins, serving
 from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights, owed_permille, permille, unpriced
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.meta import Manifest, seconds
@@ -137,6 +137,7 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
     if not usable:
         return None
     shares = weights(cascade, usable=[step.name for step, _ in usable])
+    chosen = {step.name: step.threshold for step in cascade.status.tiers}
     spec, owed = cascade.spec, _owed(cascade, usable)
     return CascadeRoute(
         cascade=cascade.metadata.name,
@@ -146,7 +147,15 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         tiers=tuple(
             _by_law(one, step, cascade) if owed is not None else one
             for step, tier in usable
-            for one in [_tier_route(step, tier, weight=shares[step.name], last=step is usable[-1][0])]
+            for one in [
+                _tier_route(
+                    step,
+                    tier,
+                    weight=shares[step.name],
+                    last=step is usable[-1][0],
+                    chosen=chosen.get(step.name),
+                )
+            ]
         ),
         max_escalations=spec.limits.max_escalations,
         hold_tokens=spec.stream.hold_back_tokens,
@@ -200,7 +209,9 @@ def weights(cascade: Cascade, *, usable: Sequence[str]) -> dict[str, int]:
     return permille(kept) if any(kept.values()) else permille({**kept, usable[0]: 1})
 
 
-def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) -> TierRoute:
+def _tier_route(
+    step: CascadeTier, tier: ModelTier, *, weight: int, last: bool, chosen: str | None
+) -> TierRoute:
     external, routing = tier.spec.external, tier.spec.routing
     existing = tier.spec.existing
     service = existing.service_ref.name if existing else names.tier_child(tier.metadata.name)
@@ -215,7 +226,7 @@ def _tier_route(step: CascadeTier, tier: ModelTier, *, weight: int, last: bool) 
         external=_target(tier.metadata.name, external) if external else None,
         engine=tier.engine,
         # The tiers after it may be suspended or missing: then there is nowhere to go on to.
-        accept=None if last or step.accept is None else _accept(step.accept),
+        accept=None if last or step.accept is None else _accept(step.accept, chosen),
         concurrency=concurrency(tier),
         waiting=_waiting(tier),
         price=_price(tier.spec.price),
@@ -263,8 +274,12 @@ def _data(policy: DataPolicy | None) -> DataRule | None:
     )
 
 
-def _accept(rule: api.AcceptRule) -> AcceptRule:
-    return AcceptRule(signal=rule.signal, threshold=float(rule.threshold))
+def _accept(rule: judging.AcceptRule, chosen: str | None) -> AcceptRule:
+    """`chosen` by the capacity loop, where the user left the threshold out; every score is accepted until it has."""
+    threshold = judging.OPEN_THRESHOLD if chosen is None else float(chosen)
+    return AcceptRule(
+        signal=rule.signal, threshold=threshold if rule.threshold is None else float(rule.threshold)
+    )
 
 
 def concurrency(tier: ModelTier) -> int | None:

@@ -1,7 +1,7 @@
 """What share of answers comes from each tier, compared with what the user wants; shown, not acted upon."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +29,13 @@ def observed(counts: Mapping[str, float] | None) -> dict[str, int]:
     return permille(whole) if sum(whole.values()) >= ANSWERS_MIN else {}
 
 
-def on_target(answered: Mapping[str, int], targets: Mapping[str, int]) -> OnTarget:
-    """Compare permille with permille.  Targets only of the tiers that have one."""
+def on_target(
+    answered: Mapping[str, int], targets: Mapping[str, int], *, short: Sequence[str] = ()
+) -> OnTarget:
+    """Compare permille with permille.  Targets only of the tiers that have one.
+
+    `short`: tiers that may pass on less than would be needed, whatever their threshold.
+    """
     if not targets:
         return OnTarget("Unknown", "NoTargetShare", "No tier sets targetShare")
     if not answered:
@@ -47,6 +52,11 @@ def on_target(answered: Mapping[str, int], targets: Mapping[str, int]) -> OnTarg
         for word, names in (("above", above), ("below", below))
         if names
     ]
+    if short:
+        parts.append(
+            f"may not pass on as much as that needs: {', '.join(short)} (raise limits.maxEscalations, or let requests "
+            "start at later tiers)"
+        )
     return OnTarget("False", "OffTarget", "Answers " + "; ".join(parts))
 
 

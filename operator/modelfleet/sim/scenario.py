@@ -54,7 +54,13 @@ def read(
     shares = tuple(weights[step.name] / 1000 for step in found.spec.tiers)
     last = found.spec.tiers[-1]
     floor = last.target_share / 100 if last.target_share is not None else shares[-1]
-    thresholds = tuple(float(step.accept.threshold) if step.accept else None for step in found.spec.tiers)
+    chosen = [step.name for step in found.spec.tiers if step.accept and step.accept.threshold is None]
+    if chosen:
+        raise BadScenario(f"simulate needs accept.threshold of tiers {', '.join(chosen)}: it chooses none")
+    thresholds = tuple(
+        float(step.accept.threshold) if step.accept and step.accept.threshold else None
+        for step in found.spec.tiers
+    )
     made = fleet.Cascade(
         tiers=tuple(steps),
         slo=slo or fleet.Slo(),
