@@ -18,7 +18,7 @@ from modelfleet.control.ports import Key
 from modelfleet.errors import ClusterError, MetricsError
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.buckets import Buckets
-from modelfleet.plan.load import NOTHING, FleetLoad, TierLoad
+from modelfleet.plan.load import NOTHING, CascadeLoad, FleetLoad, StepLoad, TierLoad
 from modelfleet.plan.snapshot import Name, Quiet
 
 SMALL, MEDIUM, CHAT = (
@@ -111,7 +111,6 @@ class Prometheus:
     """A metrics store that answers what it is told."""
 
     answer: FleetLoad | None = NOTHING
-    configured: bool = True
     since_s: float = 0.0
     hangs: asyncio.Event | None = None  # answers when it is set
 
@@ -283,6 +282,13 @@ class Fleet:
             started={Name("ns", "chat"): {"s": 90.0, "m": 10.0}},
             answered={Name("ns", "chat"): {"s": 70.0, "m": 30.0}},
         )
+
+    def scores(self, scores: Buckets) -> None:
+        """What routers have scored at the first tier, all of it decided by the score."""
+        assert self.prometheus.answer is not None
+        step = StepLoad(judged=scores.count, scored=scores.count, escalated=0.0, scores=scores)
+        chat = CascadeLoad(age_s=3.0, routers=1, steps={"s": step})
+        self.prometheus.answer = replace(self.prometheus.answer, cascades={Name("ns", "chat"): chat})
 
     def status(self, key: Key) -> Manifest:
         return self.store.objects[key].get("status", {})

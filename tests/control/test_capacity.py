@@ -1,5 +1,6 @@
 import asyncio
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from modelfleet import names
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control.capacity_status import timestamp
 from modelfleet.plan.asked import Answer
+from modelfleet.plan.buckets import Buckets
 from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
 
 
@@ -232,6 +234,28 @@ async def test_a_query_of_the_users_own_decides_and_is_blamed_when_it_gives_noth
     assert fleet.status(SMALL)["desiredReplicas"] == 5  # the other metric still decides to grow
 
 
+async def test_a_threshold_is_chosen_published_and_kept_while_blind(fleet: Fleet):
+    tiers = [
+        {"name": "s", "tierRef": {"name": "small"}, "targetShare": 70, "accept": {"signal": "MeanLogprob"}},
+        {"name": "m", "tierRef": {"name": "medium"}},
+    ]
+    fleet.apply("Cascade", "chat", {"modelName": "chat", "tiers": tiers})
+    await fleet.tick()
+    at_first = fleet.status(CHAT)["tiers"][0]["threshold"]
+    fleet.scores(Buckets((-1.0, 0.0, math.inf), (0.0, 1000.0, 1000.0)))
+    await fleet.tick()
+    chosen = fleet.status(CHAT)["tiers"][0]["threshold"]
+    labels = {"fleet_namespace": "ns", "cascade": "chat", "tier": "s"}
+    shown = fleet.registry.get_sample_value("modelfleet_operator_accept_threshold", labels)
+    fleet.prometheus.answer = None
+    for _ in range(10):
+        await fleet.tick()
+
+    assert (at_first, chosen, shown) == ("-1000", "-0.7", -0.7)
+    assert fleet.status(CHAT)["tiers"][0]["threshold"] == "-0.7"
+    assert "threshold" not in fleet.status(CHAT)["tiers"][1]
+
+
 async def test_a_node_pool_has_an_end(fleet: Fleet):
     fleet.settings = FleetSettings.model_validate({"nodePools": {"gpu": {"maxUnits": 7}}})
     for name, count in (("small", 2), ("medium", 1)):
@@ -307,15 +331,13 @@ async def test_numbers_that_prove_nothing_hold(fleet: Fleet, age_s: float, route
     assert fleet.condition(SMALL) == ("False", "MetricsStale")
 
 
-async def test_without_prometheus_in_the_settings_nothing_scales_and_weights_still_follow_readiness(
-    fleet: Fleet,
-):
-    fleet.prometheus.configured = False
+async def test_when_nobody_measures_nothing_scales_and_weights_still_follow_readiness(fleet: Fleet):
+    fleet.prometheus.answer = None
     await fleet.tick()
     fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
     await fleet.tick()
 
-    assert fleet.condition(SMALL) == ("False", "MetricsNotConfigured")
+    assert fleet.condition(SMALL) == ("False", "MetricsStale")
     assert fleet.weights() == {"s": 0, "m": 1000}
 
 

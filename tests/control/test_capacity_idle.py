@@ -57,8 +57,8 @@ async def test_a_tier_that_no_router_needs_goes_to_sleep_and_keeps_its_entries(f
     assert fleet.weights() == {"s": 1000, "m": 0}
 
 
-async def test_it_sleeps_without_any_metrics_store(fleet: Fleet):
-    fleet.prometheus.configured = False
+async def test_it_sleeps_when_nobody_measures_load(fleet: Fleet):
+    fleet.prometheus.answer = None
     await fleet.tick()
 
     assert fleet.status(SMALL)["desiredReplicas"] == 0

@@ -59,8 +59,6 @@ ROUTER_POD: Manifest = {
 class Busy:
     """Eleven requests in flight at the only tier, and a hundred answers."""
 
-    configured = True
-
     async def load(self, *, since_s: float) -> FleetLoad:
         load = TierLoad(in_flight=11.0, age_s=1.0, routers=1)
         counts = {Name(NAMESPACE, "chat"): {"s": 100.0}}
@@ -153,8 +151,6 @@ FIRST = Buckets((0.25, 0.5, math.inf), (95.0, 100.0, 100.0), 20.0)
 
 class Steady:
     """Four requests a second that take two seconds each."""
-
-    configured = True
 
     async def load(self, *, since_s: float) -> FleetLoad:
         tier = TierLoad(

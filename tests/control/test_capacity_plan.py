@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from modelfleet import names
+from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import Answers, CascadeLoad, FleetLoad, TierLoad
+from modelfleet.plan.record import decode
 from modelfleet.plan.snapshot import Name
 from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL, Fleet
 
@@ -80,6 +82,14 @@ class Planned(Fleet):
         return small, medium
 
 
+def shown(fleet: Planned, name: str, **labels: str) -> float:
+    value = fleet.registry.get_sample_value(
+        f"modelfleet_operator_{name}", {"fleet_namespace": "ns", **labels}
+    )
+    assert value is not None, name
+    return value
+
+
 @pytest.fixture
 def fleet() -> Planned:
     return Planned()
@@ -139,13 +149,15 @@ async def test_a_profile_that_nobody_knows_is_told(fleet: Planned):
 
 
 async def test_a_tier_with_metrics_of_its_own_keeps_to_them(fleet: Planned):
-    fleet.scaled("small", metrics=[{"name": "busy", "type": "Concurrency", "target": 4}])
+    fleet.scaled("small", metrics=[{"name": "busy", "type": "Concurrency", "target": 10}])
     fleet.load(rps=10.0)
     await fleet.tick()
 
     assert fleet.condition(SMALL) == ("True", "FollowsMetrics")
-    assert fleet.replicas()[0] == 5  # 20 in flight, 4 each
+    assert fleet.replicas()[0] == 2  # 20 in flight, 10 each
     assert fleet.condition(MEDIUM) == ("True", "FollowsPlan")
+    assert shown(fleet, "planned_replicas", model_tier="small") > 2  # what it would be given
+    assert shown(fleet, "planned_replicas", model_tier="medium") == fleet.replicas()[1] == 3
 
 
 async def test_two_cascades_add_up(fleet: Planned):
@@ -175,6 +187,82 @@ async def test_full_engines_grow_whatever_the_plan_believes(fleet: Planned):
 
     assert fleet.replicas()[0] == 2
     assert fleet.status(SMALL)["lastScale"]["reason"] in {"EngineFull", "LoadAhead"}
+
+
+async def test_plans_show_what_they_saw_and_how_it_went(fleet: Planned):
+    for _ in range(12):
+        await fleet.tick()
+
+    assert shown(fleet, "arrivals_per_second", cascade="chat") == 2.0
+    assert shown(fleet, "sized_for_per_second", cascade="chat") > 2.0
+    assert shown(fleet, "slo_attained_ratio", cascade="chat") == 1.0
+    assert shown(fleet, "forecasts_total", cascade="chat", outcome="Held") >= 3
+    assert fleet.registry.get_sample_value("modelfleet_operator_plan_duration_seconds_count") == 12
+
+    fleet.load(rps=20.0)
+    await fleet.tick()
+    assert shown(fleet, "forecasts_total", cascade="chat", outcome="Exceeded") >= 1
+
+    fleet.cascade(slo=None)
+    await fleet.tick()
+    gone = {"fleet_namespace": "ns", "cascade": "chat"}
+    assert fleet.registry.get_sample_value("modelfleet_operator_arrivals_per_second", gone) is None
+
+
+async def test_a_quiet_night_shrinks_though_nothing_is_answered(fleet: Planned):
+    fleet.scaled("small", behavior={"scaleDown": {"stabilizationWindowSeconds": 900}})
+    fleet.load(rps=10.0)
+    await fleet.tick()
+    fleet.ready("small", fleet.replicas()[0])
+    fleet.ready("medium", fleet.replicas()[1])
+    await fleet.tick()
+    fleet.load(rps=0.0)
+    assert fleet.prometheus.answer is not None
+    quiet = replace(
+        fleet.prometheus.answer.tiers[Name("ns", "small")],
+        prompt_tokens=None,
+        output_tokens=None,
+        answer_s=None,
+    )
+    fleet.prometheus.answer = replace(
+        fleet.prometheus.answer, tiers={Name("ns", name): quiet for name in ("small", "medium")}
+    )
+    for _ in range(70):
+        await fleet.tick()
+
+    assert fleet.replicas() == (1, 1)
+
+
+async def test_the_last_changes_are_told(fleet: Planned):
+    for at in range(9):
+        fleet.load(rps=2.0 + 2 * at)
+        await fleet.tick()
+    history = fleet.status(SMALL)["scaleHistory"]
+
+    assert len(history) == 5
+    assert history[0] == fleet.status(SMALL)["lastScale"]
+    assert [one["to"] for one in history[1:]] == [one["from"] for one in history[:-1]]
+
+
+async def test_how_long_a_replica_takes_is_told_and_planned_with(fleet: Planned):
+    at = fleet.clock.now
+    for number, engine_s in enumerate((200.0, 210.0, 300.0)):
+        fleet.pod(f"small-{number}", names.LABEL_TIER, names.tier_child("small"), since_s=at + 30 + engine_s)
+        pod = fleet.store.objects[Key("Pod", "ns", f"small-{number}")]
+        pod["metadata"] |= {"uid": f"u{number}", "creationTimestamp": timestamp(at)}
+        pod["status"]["conditions"].append(
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp(at + 10)}
+        )
+        began = {"running": {"startedAt": timestamp(at + 30)}}
+        pod["status"]["containerStatuses"] = [{"restartCount": 0, "state": began}]
+    fleet.clock.now += 600
+    await fleet.tick()
+
+    assert fleet.status(SMALL)["coldStart"] == {
+        "scheduling": "10s", "image": "20s", "weights": "0s", "engine": "300s", "total": "330s"
+    }  # fmt: skip
+    kept = decode(notes(fleet)["data"]["decision.json"])
+    assert [tier.lead_s for tier in kept.look.tiers] == [330.0, 120.0]  # medium has shown none
 
 
 def within(fleet: Planned) -> tuple[str, str]:

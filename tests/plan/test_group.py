@@ -11,6 +11,8 @@ from modelfleet.plan.snapshot import Name
 from tests.make import NAMESPACE, cascade, external_tier, tier
 
 SLO = {"ttftP95": "800ms"}
+PLANNED = {"maxReplicas": 4}
+OWN = {"maxReplicas": 4, "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}]}
 
 
 def named(*names: str, **of: Any) -> list[dict[str, Any]]:
@@ -18,7 +20,10 @@ def named(*names: str, **of: Any) -> list[dict[str, Any]]:
 
 
 def found(*cascades: Cascade, tiers: tuple[ModelTier, ...] = ()) -> list[Group]:
-    known = tiers or (tier("small"), tier("big"), tier("huge"), external_tier("api"))
+    known = tiers or (
+        *(tier(name, scaling=PLANNED) for name in ("small", "big", "huge")),
+        external_tier("api"),
+    )
     return groups(
         {Name(NAMESPACE, one.metadata.name): one for one in cascades},
         {Name(NAMESPACE, one.metadata.name): one for one in known},
@@ -80,3 +85,17 @@ def test_what_is_suspended_or_missing_is_not_planned():
     (group,) = found(CHAT, tiers=(tier("small"), tier("big", suspend=True)))
 
     assert told(group)[2] == ["small"]
+
+
+SOMEBODY_ELSES = {
+    "all are planned": (tier("small", scaling=PLANNED), True),
+    "one has metrics of its own": (tier("small", scaling=OWN), False),
+    "one has a size of its own": (tier("small"), False),
+}
+
+
+@pytest.mark.parametrize(("small", "want"), SOMEBODY_ELSES.values(), ids=SOMEBODY_ELSES)
+def test_peaks_are_shared_by_tiers_that_are_planned(small: ModelTier, want: object):
+    (group,) = found(CHAT, tiers=(small, tier("big", scaling=PLANNED)))
+
+    assert group.pooled is want

@@ -91,21 +91,20 @@ CASES = {
     "the only query fails: holds": (replace(CALM, targets=(MINE,)), (3, "MetricsStale")),
     "pinned: that many, whatever the load and the bounds say": (loaded(99.0, pinned=8), (8, "Pinned")),
     "pinned, and no metrics at all: that many": (
-        replace(blinded(Missing()), pinned=2, source="Unset"),
+        replace(blinded(Missing()), pinned=2, source="Silent"),
         (2, "Pinned"),
     ),
     "pinned and quiet for long: does not sleep": (sleepy(pinned=2), (2, "Pinned")),
     "asleep and pinned: wakes": (sleepy(0, pinned=2), (2, "Pinned")),
     "pinned and paused: left alone": (loaded(12.0, pinned=1, paused="Paused"), (3, "Paused")),
     "quiet for long enough: sleeps, from any size": (sleepy(), (0, "Idle")),
-    "quiet for long enough, no metrics at all: sleeps": (sleepy(source="Unset"), (0, "Idle")),
-    "quiet for long enough, Prometheus is down: sleeps": (sleepy(source="Silent"), (0, "Idle")),
+    "quiet for long enough, no metrics at all: sleeps": (sleepy(source="Silent"), (0, "Idle")),
     "not quiet for long enough: shrinks to one like others": (
         sleepy(quiet_s=1799.0, wishes=(Wish(600.0, 3),)),
         (1, "BelowTarget"),
     ),
     "one replica, not quiet for long enough: stays": (sleepy(1, quiet_s=10.0), (1, "AtMinimum")),
-    "a router does not say: holds": (sleepy(1, quiet_s=None, source="Unset"), (1, "MetricsNotConfigured")),
+    "a router does not say: holds": (sleepy(1, quiet_s=None, source="Silent"), (1, "MetricsStale")),
     "a request is held somewhere: stays": (sleepy(1, wanted=True), (1, "AtMinimum")),
     "woken a moment ago and not used since: stays": (sleepy(1, awake_s=20.0), (1, "AtMinimum")),
     "woken long ago and not used since: sleeps": (sleepy(1, awake_s=1800.0), (0, "Idle")),
@@ -166,11 +165,10 @@ CASES = {
         blinded(Sample(0.0, age_s=3.0, complete=False)),
         (3, "MetricsStale"),
     ),
-    "Prometheus is down: holds, whatever the last numbers were": (
+    "nobody measures: holds, whatever the last numbers were": (
         loaded(0.0, source="Silent"),
         (3, "MetricsStale"),
     ),
-    "no Prometheus in the settings: holds": (loaded(0.0, source="Unset"), (3, "MetricsNotConfigured")),
     "no Cascade uses the tier: holds": (replace(blinded(Missing()), routed=False), (3, "NotRouted")),
     "suspended: keeps the number for later": (loaded(99.0, paused="Suspended"), (3, "Suspended")),
     "paused: leaves all alone": (loaded(99.0, paused="Paused"), (3, "Paused")),
@@ -268,7 +266,7 @@ SLEEPS = st.builds(
     wanted=st.booleans(),
     answers=st.booleans(),
 )
-SOURCES = st.sampled_from(["Answers", "Silent", "Unset"])
+SOURCES = st.sampled_from(["Answers", "Silent"])
 
 
 @given(snapshots(), SLEEPS, SOURCES)
@@ -300,9 +298,9 @@ def test_one_blind_metric_is_enough_not_to_shrink(snap: TierSnapshot, at: int):
     assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
 
 
-@given(snapshots(), st.sampled_from(["Silent", "Unset"]))
-def test_without_a_metrics_store_nothing_shrinks(snap: TierSnapshot, source: str):
-    snap = replace(snap, source=source)  # type: ignore[arg-type]
+@given(snapshots())
+def test_when_nobody_measures_nothing_shrinks(snap: TierSnapshot):
+    snap = replace(snap, source="Silent")
 
     assert decide(snap, NOW).replicas >= min(snap.replicas, snap.replicas_max)
 

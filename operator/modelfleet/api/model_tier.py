@@ -290,6 +290,16 @@ class ScalingPlan(ApiModel):
     message: str = Field(default="", max_length=1024, description="The cause, for people.")
 
 
+class ColdStart(ApiModel):
+    """How long the newest pod that answers took from its creation, by what it waited for; rounded to seconds."""
+
+    scheduling: str = Field(description="For a node.")
+    image: str = Field(description="For images.")
+    weights: str = Field(description="For the download of the model before the engine starts.")
+    engine: str = Field(description="For the engine to load the model and to answer.")
+    total: str = Field(description="All of it.")
+
+
 class ModelTierStatus(ApiModel):
     """What is.  desiredReplicas, lastScale, scaling, ScalingActive, Scheduled and Cold belong to the capacity loop, the rest to the structure loop."""
 
@@ -316,6 +326,12 @@ class ModelTierStatus(ApiModel):
     )
     last_scale: LastScale | None = Field(
         default=None, description="The last change of the wanted number of replicas."
+    )
+    scale_history: list[LastScale] = Field(
+        default=[], max_length=5, description="The last five changes, the newest first."
+    )
+    cold_start: ColdStart | None = Field(
+        default=None, description="How long a replica takes to start, as last seen."
     )
     conditions: list[Condition] = Field(
         default=[],

@@ -17,6 +17,7 @@ from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control import capacity_controls
 from modelfleet.control.capacity_act import Hand, Pass
 from modelfleet.control.capacity_idle import Heard, Listener
+from modelfleet.control.capacity_look import Starting, starting
 from modelfleet.control.capacity_memory import Memory, Store
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_notes import Notes
@@ -25,9 +26,9 @@ from modelfleet.control.capacity_plan import Planners
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import MetricsError
 from modelfleet.plan.asked import Answer
-from modelfleet.plan.fleet import Planning, plan
+from modelfleet.plan.fleet import Plan, Planning, plan
 from modelfleet.plan.load import NOTHING, FleetLoad
-from modelfleet.plan.snapshot import Name, Source
+from modelfleet.plan.snapshot import FleetSnapshot, Name, Source
 
 _LOG = structlog.get_logger("modelfleet.capacity")
 # A burst of readiness events is one pass, and passes over a large fleet leave most of the core to others.
@@ -40,10 +41,6 @@ Call = Literal["Accepted", "NotAsleep", "NotLeader"]
 
 class Metrics(Protocol):
     """Where the load comes from."""
-
-    @property
-    def configured(self) -> bool:
-        """Whether there is anybody to ask."""
 
     async def load(self, *, since_s: float) -> FleetLoad:
         """One look, so many seconds after the last one that found something.  Raises MetricsError."""
@@ -89,7 +86,8 @@ class CapacityLoop:
         self._hand = Hand(
             world.cluster, world.events, store=self._store, memory=self._memory, instruments=instruments
         )
-        self._planners = Planners(world.view, self._memory, Notes(world.cluster, world.clock), world.settings)
+        notes = Notes(world.cluster, world.clock)
+        self._planners = Planners(world.view, self._memory, notes, world.settings, interval_s)
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
@@ -181,16 +179,12 @@ class CapacityLoop:
 
     async def _look(self) -> None:
         """Ask for the load.  A look that fails leaves the planner without numbers, so it holds."""
-        if not self._world.metrics.configured:
-            self._load, self._source = NOTHING, "Unset"
-            return
         asked_s = self._world.clock.now_s()
         since_s = min(asked_s - self._load_taken_s, SINCE_S_MAX) if self._load_taken_s else self._interval_s()
         try:
             self._load = await self._world.metrics.load(since_s=since_s)
         except MetricsError as err:
             self._source = "Silent"
-            self._instruments.query_errors.inc()
             _LOG.warning("metrics lost", error=str(err))
             return
         self._source = "Answers"
@@ -224,20 +218,29 @@ class CapacityLoop:
         )
         known = frozenset(self._memory.tiers)
         fleet, groups = self._planners.told(snapshot(seen, self._world.view, self._memory), seen)
+        pods = starting(self._world.view, seen.tiers, now_s=seen.now_s) if scale else Starting()
         # A plan learns from every look, so there is one for each look, whatever else a pass is about.
-        plannings: Sequence[Planning] = ()
-        if scale:
-            recalled = await self._planners.recall(groups, seen)
-            plannings = self._planners.plannings(fleet, seen, recalled, look_s=self._interval_s())
-        decided = plan(fleet, plannings)
+        plannings = await self._planners.plannings(fleet, seen, groups, pods) if scale else ()
+        decided = self._timed(fleet, plannings)
         due = [name for name in seen.tiers if scale or self._unheard(name, seen, known)]
         outcomes = self._planners.outcomes(decided.planned, seen)
-        await self._hand.carry_out(Pass(seen, fleet, decided, outcomes), tiers=due)
-        await self._planners.remember(decided.planned, seen)
+        await self._hand.carry_out(Pass(seen, fleet, decided, outcomes, pods.started), tiers=due)
+        if scale:
+            await self._planners.remember(decided.planned, seen)
+            asked = self._planners.asked(decided.planned, fleet)
+            self._instruments.plans.show(decided.planned, asked, pods.started)
         for name, load in seen.load.tiers.items():
             if name in seen.tiers and load.age_s is not None:
                 age_s = load.age_s + seen.now_s - seen.load_taken_s
                 self._instruments.metrics_age.labels(*name).set(age_s)
+
+    def _timed(self, fleet: FleetSnapshot, plannings: Sequence[Planning]) -> Plan:
+        timer = asyncio.get_running_loop()
+        began_s = timer.time()
+        decided = plan(fleet, plannings)
+        if plannings:
+            self._instruments.plans.duration.observe(timer.time() - began_s)
+        return decided
 
     def _unheard(self, name: Name, seen: Observed, known: Collection[Name]) -> bool:
         """Whether a tier cannot wait for the next look: it was called for, or is new and needs no plan."""

@@ -4,8 +4,8 @@ What could not be stored has not happened: nothing is remembered of it, and the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,6 +22,7 @@ from modelfleet.control.ports import Cluster, Events, Key
 from modelfleet.errors import ClusterError
 from modelfleet.plan.facts import facts
 from modelfleet.plan.fleet import Plan
+from modelfleet.plan.learned import Start
 from modelfleet.plan.pools import units
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.scale import remember_change, remember_wish
@@ -42,6 +43,7 @@ class Pass:
     fleet: FleetSnapshot
     plan: Plan
     outcomes: Mapping[Name, Outcome]
+    started: Mapping[Name, Sequence[Start]] = field(default_factory=dict)  # pods that answer, the newest last
 
 
 class Hand:
@@ -63,7 +65,7 @@ class Hand:
         await self._each(self._weigh(name, cascade, now) for name, cascade in now.seen.cascades.items())
         await self._each(self._scale(name, now.seen.tiers[name], now) for name in tiers)
         pools = now.fleet.pools
-        self._instruments.show_pools(units(now.plan.tiers, now.fleet.tiers, pools), pools)
+        self._instruments.controls.show_pools(units(now.plan.tiers, now.fleet.tiers, pools), pools)
 
     async def _each(self, acts: Iterable[Awaitable[None]]) -> None:
         for err in await asyncio.gather(*acts, return_exceptions=True):
@@ -84,6 +86,8 @@ class Hand:
             now_s=now.fleet.now_s,
             first_blind_tick=blind and self._memory.tiers[name].blind_ticks == 0,
             answers=snap is not None and snap.sleep is not None and snap.sleep.answers,
+            start=next(reversed(now.started.get(name, ())), None),
+            measured_by="Prometheus" if snap is None else snap.measured_by,
         )
         if not await self._write(Key("ModelTier", *name), tier, wanted) or verdict is None or snap is None:
             return
@@ -91,7 +95,7 @@ class Hand:
         self._remember_sleep(name, snap, verdict)
         self._instruments.desired_replicas.labels(*name).set(verdict.replicas)
         self._instruments.ready_replicas.labels(*name).set(snap.replicas_ready)
-        self._instruments.show_plan(name, verdict.instead.replicas if verdict.instead else None)
+        self._instruments.controls.show_plan(name, verdict.instead.replicas if verdict.instead else None)
         by = verdict.replicas - before
         direction = "up" if by > 0 else "down" if by < 0 else "none"
         self._instruments.scale_decisions.labels(*name, direction, verdict.reason).inc()
@@ -135,12 +139,15 @@ class Hand:
             now_s=now.fleet.now_s,
             within=outcome.within if outcome else None,
             law=outcome.law if outcome else None,
+            thresholds=now.plan.thresholds.get(name, {}),
         )
         if not await self._write(Key("Cascade", *name), cascade, wanted):
             return
         self._remember_cascade(name, cascade, verdict, now.fleet.now_s)
         for step, weight in verdict.weights.items():
             self._instruments.weight_permille.labels(*name, step).set(weight)
+        chosen = now.plan.thresholds.get(name, {})
+        self._instruments.controls.show_thresholds(name, {step: one.value for step, one in chosen.items()})
         if before is None or dict(before) != dict(verdict.weights):
             moves = capacity_status.moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
             self._instruments.weight_changes.labels(*name, verdict.reason).inc()

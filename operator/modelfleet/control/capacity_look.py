@@ -7,7 +7,7 @@ holds then, whatever else is known.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
@@ -18,32 +18,32 @@ from modelfleet.control.capacity_observe import Observed, Pods, epoch_s, wanted_
 from modelfleet.control.capacity_readings import STALE_AFTER_S
 from modelfleet.control.ports import Key, View
 from modelfleet.diff.pods import pod_ready
-from modelfleet.plan.starts import start
 from modelfleet.plan import demand
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.group import Group
-from modelfleet.plan.learned import Learned, Start
+from modelfleet.plan.learned import Learned, Shown, Start
 from modelfleet.plan.load import INTERVAL_S, CascadeLoad, TierLoad
 from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look
 from modelfleet.plan.profiles import profile
 from modelfleet.plan.sizing import Objectives
 from modelfleet.plan.snapshot import FleetSnapshot, Name
+from modelfleet.plan.starts import start
 
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """Pods of all tiers: for how long each has been starting, and how long those that answer took."""
+    """Pods of all tiers: for how long each has been starting, and how long those that answer took, the newest last."""
 
-    starting_s: Mapping[Name, Sequence[float]]
-    started: Mapping[Name, Sequence[Start]]
+    starting_s: Mapping[Name, Sequence[float]] = field(default_factory=dict)
+    started: Mapping[Name, Sequence[Start]] = field(default_factory=dict)
 
 
 def starting(view: View, tiers: Mapping[Name, ModelTier], *, now_s: float) -> Starting:
     """Look at every pod once."""
     owners = {(name.namespace, names.tier_child(name.name)): name for name in tiers}
     ages: dict[Name, list[float]] = defaultdict(list)
-    done: dict[Name, list[Start]] = defaultdict(list)
+    done: dict[Name, list[tuple[str, Start]]] = defaultdict(list)
     for pod in view.list("Pod"):
         meta = pod["metadata"]
         child = (meta.get("labels") or {}).get(names.LABEL_TIER)
@@ -53,8 +53,11 @@ def starting(view: View, tiers: Mapping[Name, ModelTier], *, now_s: float) -> St
         if not pod_ready(pod):
             ages[owner].append(max(0.0, now_s - epoch_s(meta.get("creationTimestamp"))))
         elif (found := start(pod)) is not None:
-            done[owner].append(found)
-    return Starting(ages, done)
+            done[owner].append((meta.get("creationTimestamp", ""), found))
+    by_age = {
+        owner: [found for _, found in sorted(pods, key=lambda pod: pod[0])] for owner, pods in done.items()
+    }
+    return Starting(ages, by_age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def _facts(
     planned = snap is not None and not snap.targets and snap.replicas > 0
     scaling = tier.spec.scaling
     engine = profile(scaling.profile, sight.settings) if scaling and scaling.profile else None
+    past = learned.shown.get(name.name, Shown())
     ages = sight.starting.starting_s.get(name, ())
     ready = len(sight.pods.of_tier(name))
     # What a Deployment has not created yet is as new as can be.
@@ -149,10 +153,10 @@ def _facts(
         cold_starts_s=[one.total_s for one in learned.starts.get(name.name, ())],
         cold_start_s=_told_start_s(tier, sight.settings),
         rate_rps=load.rate_rps or 0.0,
-        prompt_tokens=load.prompt_tokens,
-        output_tokens=load.output_tokens,
+        prompt_tokens=past.prompt_tokens if load.prompt_tokens is None else load.prompt_tokens,
+        output_tokens=past.output_tokens if load.output_tokens is None else load.output_tokens,
         cached_tokens=(load.cached_share or 0.0) * (load.prompt_tokens or 0.0),
-        answer_s=load.answer_s,
+        answer_s=past.answer_s if load.answer_s is None else load.answer_s,
         itl_s=load.itl.mean if load.itl is not None else None,
         waiting=(load.waiting_router or 0.0) + (load.waiting_engines or 0.0),
         kv=() if load.kv_used is None else (load.kv_used,),

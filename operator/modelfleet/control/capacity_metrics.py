@@ -1,10 +1,11 @@
 """What the capacity loop shows of itself, as Prometheus metrics.  Times in seconds."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from modelfleet.plan.snapshot import Pool
+from modelfleet.control.controls_metrics import ControlsMetrics
+from modelfleet.control.plan_metrics import PlanMetrics
 
 _TIER = ("fleet_namespace", "model_tier")
 _STEP = ("fleet_namespace", "cascade", "tier")
@@ -14,33 +15,16 @@ class CapacityMetrics:
     """The instruments; one set per registry."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.plans = PlanMetrics(registry)
+        self.controls = ControlsMetrics(registry)
         self._tiers: set[tuple[str, str]] = set()
         self._steps: set[tuple[str, str, str]] = set()
-        self._pools: set[str] = set()
         prefix = "modelfleet_operator_"
         self.desired_replicas = Gauge(
             f"{prefix}desired_replicas", "Replicas wanted.", _TIER, registry=registry
         )
         self.ready_replicas = Gauge(
             f"{prefix}ready_replicas", "Replicas that answer.", _TIER, registry=registry
-        )
-        self.would_be_replicas = Gauge(
-            f"{prefix}would_be_replicas",
-            "Replicas that a tier in mode Observe would be given.",
-            _TIER,
-            registry=registry,
-        )
-        self.pool_units = Gauge(
-            f"{prefix}node_pool_units",
-            "Units wanted of a pool that has a limit.",
-            ("node_pool",),
-            registry=registry,
-        )
-        self.pool_units_max = Gauge(
-            f"{prefix}node_pool_units_max",
-            "Units that all tiers of a pool may have.",
-            ("node_pool",),
-            registry=registry,
         )
         self.scale_decisions = Counter(
             f"{prefix}scale_decisions",
@@ -66,6 +50,12 @@ class CapacityMetrics:
         self.metrics_age = Gauge(
             f"{prefix}metrics_age_seconds", "Age of a tier's oldest sample.", _TIER, registry=registry
         )
+        self.metrics_source = Gauge(
+            f"{prefix}metrics_source",
+            "ModelTiers by where their load comes from.",
+            ("source",),
+            registry=registry,
+        )
         self.query_duration = Histogram(
             f"{prefix}prometheus_query_duration_seconds",
             "Time one query took.",
@@ -84,23 +74,6 @@ class CapacityMetrics:
         """For the adapter."""
         self.query_duration.labels(query).observe(duration_s)
 
-    def show_plan(self, tier: tuple[str, str], replicas: int | None) -> None:
-        """What mode Observe would do; None: the tier is in no such mode, or nobody can tell."""
-        if replicas is None:
-            self.would_be_replicas.remove(*tier)
-        else:
-            self.would_be_replicas.labels(*tier).set(replicas)
-
-    def show_pools(self, units: Mapping[str, int], pools: Mapping[str, Pool]) -> None:
-        """What is wanted of each pool that has a limit, beside the limit."""
-        for gone in self._pools - pools.keys():
-            self.pool_units.remove(gone)
-            self.pool_units_max.remove(gone)
-        for name, pool in pools.items():
-            self.pool_units.labels(name).set(units[name])
-            self.pool_units_max.labels(name).set(pool.units_max)
-        self._pools = set(pools)
-
     def keep_only(
         self, *, tiers: Collection[tuple[str, str]], steps: Collection[tuple[str, str, str]]
     ) -> None:
@@ -110,9 +83,9 @@ class CapacityMetrics:
                 self.desired_replicas,
                 self.ready_replicas,
                 self.metrics_age,
-                self.would_be_replicas,
             ):
                 gauge.remove(*tier)
         for step in self._steps.difference(steps):
             self.weight_permille.remove(*step)
+        self.controls.keep_only(tiers=tiers, cascades={step[:2] for step in steps})
         self._tiers, self._steps = set(tiers), set(steps)

@@ -12,6 +12,7 @@ from modelfleet.api.cascade import Cascade, initial_weights, unpriced
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control import capacity_controls
+from modelfleet.control.capacity_bars import bars
 from modelfleet.control.capacity_idle import Heard, Listener, routers_of
 from modelfleet.control.capacity_memory import CascadeMemory, Memory, TierMemory, weights_spec
 from modelfleet.control.capacity_readings import STALE_AFTER_S, Expected, Readings, queue_target
@@ -19,7 +20,7 @@ from modelfleet.control.ports import Key, View
 from modelfleet.plan import publish
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.behavior import behavior
-from modelfleet.plan.load import FleetLoad
+from modelfleet.plan.load import CascadeLoad, FleetLoad, TierLoad
 from modelfleet.plan.snapshot import (
     CascadeSnapshot,
     FleetSnapshot,
@@ -161,6 +162,7 @@ def _tier(
         sleep=_sleep(name, tier, now_s=seen.now_s, ready=ready, listener=listener, past=past),
         routed=routed,
         source=seen.source,
+        measured_by=seen.load.tiers.get(name, TierLoad()).source,
         paused=paused,
         pinned=pins.replicas(tier.metadata.annotations).replicas,
         observe=scaling.mode == "Observe",
@@ -256,7 +258,20 @@ def _cascade(
         paused=_paused(cascade),
         planned=planned is not None,
         pinned=pins.weights(cascade.metadata.annotations, tiers=[step.name for step in spec.tiers]).weights,
+        bars=bars(cascade, None if _paused(cascade) else _fresh(name, cascade, seen, pods)),
+        escalations_max=spec.limits.max_escalations,
     )
+
+
+def _fresh(name: Name, cascade: Cascade, seen: Observed, pods: Pods) -> CascadeLoad | None:
+    """What was measured of the Cascade, when it is fresh and all its ready routers contributed."""
+    load = seen.load.cascades.get(name)
+    if seen.source != "Answers" or load is None or load.age_s is None:
+        return None
+    router = names.router(name.name if cascade.spec.router.dedicated else None)
+    complete = load.routers >= len(pods.of_router(name.namespace, router)) > 0
+    age_s = load.age_s + seen.now_s - seen.load_taken_s
+    return load if complete and 0 <= age_s <= STALE_AFTER_S else None
 
 
 def last_weights(cascade: Cascade) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.control.capacity_look import Sight, look_at, starting
+from modelfleet.control.capacity_look import Sight, Starting, look_at
 from modelfleet.control.capacity_memory import Memory
 from modelfleet.control.capacity_notes import Notes
 from modelfleet.control.capacity_observe import Observed, Pods
@@ -16,7 +16,7 @@ from modelfleet.errors import ClusterError
 from modelfleet.plan import demand, planner, publish
 from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group, groups, unplanned
-from modelfleet.plan.learned import state_of, with_start
+from modelfleet.plan.learned import Shown, state_of, with_start
 from modelfleet.plan.publish import Law
 from modelfleet.plan.service_level import WithinSlo, judge
 from modelfleet.plan.snapshot import FleetSnapshot, Name
@@ -43,6 +43,7 @@ class Planners:
     memory: Memory
     notes: Notes
     settings: Callable[[], FleetSettings]
+    look_s: Callable[[], float]
 
     def told(self, fleet: FleetSnapshot, seen: Observed) -> tuple[FleetSnapshot, list[Group]]:
         """The snapshot with the reasons why tiers are not planned, and the groups that are."""
@@ -53,7 +54,7 @@ class Planners:
         }
         return replace(fleet, tiers=tiers), found
 
-    async def recall(self, found: Sequence[Group], seen: Observed) -> list[Group]:
+    async def _recalled(self, found: Sequence[Group], seen: Observed) -> list[Group]:
         """Read what was learned of groups that are planned for the first time; those whose notes can be read."""
         owners = {group.owner for group in found}
         self.memory.learned = {name: past for name, past in self.memory.learned.items() if name in owners}
@@ -66,23 +67,22 @@ class Planners:
                 _LOG.warning("what was learned cannot be read", cascade="/".join(owner), error=str(err))
         return [group for group in found if group.owner in self.memory.learned]
 
-    def plannings(
-        self, fleet: FleetSnapshot, seen: Observed, found: Sequence[Group], *, look_s: float
+    async def plannings(
+        self, fleet: FleetSnapshot, seen: Observed, found: Sequence[Group], pods: Starting
     ) -> list[Planning]:
         """What is seen of each group.  Starts of pods that have come to answer are learned on the way."""
-        if not found:
-            return []
+        recalled = await self._recalled(found, seen)
         settings = self.settings()
         sight = Sight(
             seen=seen,
             fleet=fleet,
             view=self.view,
             pods=Pods(self.view),
-            starting=starting(self.view, seen.tiers, now_s=seen.now_s),
+            starting=pods,
             settings=settings,
-            look_s=look_s,
+            look_s=self.look_s(),
         )
-        return [self._planning(group, sight) for group in found]
+        return [self._planning(group, sight) for group in recalled]
 
     def outcomes(self, planned: Sequence[Planned], seen: Observed) -> dict[Name, Outcome]:
         """What to say of each Cascade that was planned."""
@@ -99,13 +99,33 @@ class Planners:
                 found[name] = Outcome(within, law)
         return found
 
+    def asked(self, planned: Sequence[Planned], fleet: FleetSnapshot) -> dict[Name, int]:
+        """Replicas that plans ask for, by tier; of tiers with metrics of their own, what they would if they had none."""
+        found: dict[Name, int] = {}
+        for one in planned:
+            tiers, look = one.planning.group.tiers, one.planning.look
+            own = [name in fleet.tiers and bool(fleet.tiers[name].targets) for name in tiers]
+            found |= {name: tier.free for name, tier in zip(tiers, one.plan.tiers, strict=True)}
+            if any(own):
+                free = [
+                    replace(tier, replicas_min=snap.replicas_min, replicas_max=snap.replicas_max)
+                    if (snap := fleet.tiers.get(name)) is not None
+                    else tier
+                    for name, tier in zip(tiers, look.tiers, strict=True)
+                ]
+                plan, _ = planner.plan(replace(look, tiers=free), one.planning.state, one.planning.settings)
+                rows = zip(tiers, plan.tiers, own, strict=True)
+                found |= {name: tier.free for name, tier, is_own in rows if is_own}
+        return found
+
     async def remember(self, planned: Sequence[Planned], seen: Observed) -> None:
         """Keep what each plan has learned: here, and now and then where a restart finds it."""
         for one in planned:
             owner = one.planning.group.owner
             tiers = tuple(tier.name for tier in one.planning.group.tiers)
             known = self.memory.learned[owner]
-            self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers)
+            shown = {tier.name: _shown(tier) for tier in one.planning.look.tiers}
+            self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers, shown=shown)
             self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
             if self.notes.due(owner):
                 await self.notes.write(owner)
@@ -133,3 +153,12 @@ def _rate(seen: Observed, cascade: Name) -> float:
     """Requests of one Cascade lately, in any unit that all share."""
     load = seen.load.cascades.get(cascade)
     return sum(load.counts) if load is not None else 0.0
+
+
+def _shown(tier: planner.TierLook) -> Shown:
+    lengths = tier.lengths
+    return Shown(
+        lengths.prompt if lengths is not None else None,
+        lengths.output if lengths is not None else None,
+        tier.answer_s,
+    )

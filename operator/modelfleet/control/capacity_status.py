@@ -15,13 +15,18 @@ from modelfleet.api.model_tier import LastScale, ModelTier
 from modelfleet.control import capacity_controls
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan import shares
+from modelfleet.plan.learned import Start
 from modelfleet.plan.publish import Carries, Law
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.schedule import Scheduled
 from modelfleet.plan.service_level import WithinSlo
+from modelfleet.plan.snapshot import SourceName
+from modelfleet.plan.thresholds import Threshold
 from modelfleet.plan.weights import WeightsVerdict
 
 _PERMILLE = 10  # per percent
+_HISTORY_MAX = 5
+_OURS_OF_TIER = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling")
 _SOMETIMES = ("Cold", "Scheduled", "WithinSLO")  # conditions of ours that come and go
 
 
@@ -49,14 +54,16 @@ def tier_status(
     now_s: float,
     first_blind_tick: bool = False,
     answers: bool = False,
+    start: Start | None = None,
+    measured_by: SourceName = "Prometheus",
 ) -> Manifest:
     """Of a ModelTier: desiredReplicas, lastScale, scaling, ScalingActive, Scheduled and, where it may sleep, Cold.
 
     `verdict` is None where nothing scales; `before` is what was wanted until now; `answers`: a replica is ready, and
     all know it.  The first tick without data holds, too, but the condition waits for a second one: a router that
-    restarts is missing for one scrape.
+    restarts is missing for one scrape.  `start`: of the newest pod that answers; without one, what was shown stays.
     """
-    judged = scaling_active(tier, verdict)
+    judged = scaling_active(tier, verdict, measured_by)
     shown = next((c for c in tier.status.conditions if c.type == judged.type), None)
     if first_blind_tick and shown is not None:
         judged = Judged(shown.type, shown.status, shown.reason, shown.message)
@@ -74,7 +81,14 @@ def tier_status(
     if verdict.instead is not None:
         would = verdict.instead
         status["scaling"] = {"wouldBe": would.replicas, "reason": would.reason, "message": would.message}
-    last = tier.status.last_scale
+    return (
+        status | _history(tier, verdict, before=before, facts=facts, now_s=now_s) | _cold_start(tier, start)
+    )
+
+
+def _history(tier: ModelTier, verdict: Verdict, *, before: int, facts: str, now_s: float) -> Manifest:
+    """The last change of replicas, and those before it."""
+    changes = tier.status.scale_history or [one for one in [tier.status.last_scale] if one is not None]
     if before != verdict.replicas:
         last = LastScale(
             time=timestamp(now_s),
@@ -83,10 +97,23 @@ def tier_status(
             reason=verdict.reason,
             message=f"{verdict.message} ({facts})" if facts else verdict.message,
         )
-    return status | ({"lastScale": last.model_dump(by_alias=True)} if last else {})
+        changes = [last, *changes][:_HISTORY_MAX]
+    shown = [one.model_dump(by_alias=True) for one in changes]
+    return {"lastScale": shown[0], "scaleHistory": shown} if shown else {}
 
 
-def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
+def _cold_start(tier: ModelTier, start: Start | None) -> Manifest:
+    shown = tier.status.cold_start
+    if start is not None:
+        parts = (start.scheduling_s, start.image_s, start.weights_s, start.engine_s, start.total_s)
+        waited_for = ("scheduling", "image", "weights", "engine", "total")
+        return {"coldStart": {name: f"{part:.0f}s" for name, part in zip(waited_for, parts, strict=True)}}
+    return {"coldStart": shown.model_dump(by_alias=True)} if shown is not None else {}
+
+
+def scaling_active(
+    tier: ModelTier, verdict: Verdict | None, measured_by: SourceName = "Prometheus"
+) -> Judged:
     """Whether the load decides about replicas."""
     if tier.spec.external is not None:
         return Judged("ScalingActive", "False", "NotScalable", "An external API has no replicas of ours")
@@ -97,17 +124,18 @@ def scaling_active(tier: ModelTier, verdict: Verdict | None) -> Judged:
     if verdict.active and (verdict.replicas == 0 or verdict.reason == "PoolLimit"):
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     return (
-        _followed(tier)
+        _followed(tier, measured_by)
         if verdict.active
         else Judged("ScalingActive", "False", verdict.reason, verdict.message)
     )
 
 
-def _followed(tier: ModelTier) -> Judged:
+def _followed(tier: ModelTier, measured_by: SourceName) -> Judged:
+    source = "as Prometheus tells" if measured_by == "Prometheus" else "as routers and engines tell directly"
     if tier.spec.scaling is not None and not tier.spec.scaling.metrics:
-        text = "The plan for the Cascades that name the tier decides about replicas"
+        text = f"The plan for the Cascades that name the tier decides about replicas, on load {source}"
         return Judged("ScalingActive", "True", "FollowsPlan", text)
-    text = "The metrics of spec.scaling decide about replicas"
+    text = f"The metrics of spec.scaling decide about replicas, {source}"
     return Judged("ScalingActive", "True", "FollowsMetrics", text)
 
 
@@ -164,8 +192,9 @@ def cascade_status(
     now_s: float,
     within: WithinSlo | None = None,
     law: Law | None = None,
+    thresholds: Mapping[str, Threshold] = {},
 ) -> Manifest:
-    """Of a Cascade: weights, shares, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
+    """Of a Cascade: weights, thresholds, shares, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
 
     `started` and `answered` count requests by tier, `within` and `law` come from a plan; None means that nobody could
     be asked, or nothing was planned in this pass, and what was published stays.
@@ -182,7 +211,8 @@ def cascade_status(
             reason=verdict.reason,
             message=f"{verdict.message} ({moves(order, before, verdict.weights)})",
         )
-    on_target = shares.on_target(answered_shares, targets)
+    short = [name for name in order if name in thresholds and thresholds[name].short]
+    on_target = shares.on_target(answered_shares, targets, short=short)
     judged = [Judged("ShareOnTarget", on_target.status, on_target.reason, on_target.message)]
     if cascade.spec.slo is not None:
         judged.append(within_slo(cascade, within))
@@ -193,6 +223,7 @@ def cascade_status(
             | _one("startedShare", started_shares, name)
             | _one("answeredShare", answered_shares, name)
             | _one("targetShare", targets, name)
+            | ({"threshold": f"{thresholds[name].value:g}"} if name in thresholds else {})
             | _one("carriesPerHour", {n: one.per_hour for n, one in carries.items()}, name)
             | _one("underWay", {n: one.under_way for n, one in carries.items()}, name)
             for name in order
@@ -237,7 +268,7 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
     have = thing.status.model_dump(by_alias=True, exclude_none=True)
     if any(have.get(name) != value for name, value in wanted.items() if name not in ("conditions", "tiers")):
         return True
-    if any(name in have and name not in wanted for name in ("desiredReplicas", "lastScale", "scaling")):
+    if any(have.get(name, []) != [] and name not in wanted for name in _OURS_OF_TIER):
         return True
     conditions = {condition["type"]: condition for condition in have.get("conditions", [])}
     if any(conditions.get(ours["type"]) != ours for ours in wanted["conditions"]):
@@ -246,7 +277,7 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
     if any(kind in conditions and kind not in sent for kind in _SOMETIMES):
         return True
     ours_of_tier = (
-        "name", "weight", "startedShare", "answeredShare", "targetShare", "carriesPerHour", "underWay",
+        "name", "weight", "startedShare", "answeredShare", "targetShare", "threshold", "carriesPerHour", "underWay",
     )  # fmt: skip
     rows = [{k: v for k, v in tier.items() if k in ours_of_tier} for tier in have.get("tiers", [])]
     return sorted(rows, key=_row_name) != sorted(wanted.get("tiers", []), key=_row_name)

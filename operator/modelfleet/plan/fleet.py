@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelfleet.plan import controls, planner, pools, rules, weights
+from modelfleet.plan import controls, planner, pools, rules, thresholds, weights
 from modelfleet.plan.group import Group
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.snapshot import FleetSnapshot, Name
+from modelfleet.plan.thresholds import Threshold
 from modelfleet.plan.weights import WeightsVerdict
 
 
@@ -37,6 +38,7 @@ class Plan:
     cascades: Mapping[Name, WeightsVerdict]
     planned: Sequence[Planned] = ()
     tier_plans: Mapping[Name, planner.TierPlan] = field(default_factory=dict)
+    thresholds: Mapping[Name, Mapping[str, Threshold]] = field(default_factory=dict)  # by tier of a Cascade
 
 
 def plan(fleet: FleetSnapshot, plannings: Sequence[Planning] = ()) -> Plan:
@@ -47,6 +49,7 @@ def plan(fleet: FleetSnapshot, plannings: Sequence[Planning] = ()) -> Plan:
         for one in planned
         for name, tier in zip(one.planning.group.tiers, one.plan.tiers, strict=True)
     }
+    weighed = {name: weights.decide(cascade) for name, cascade in fleet.cascades.items()}
     return Plan(
         planned=planned,
         tier_plans=found,
@@ -57,7 +60,14 @@ def plan(fleet: FleetSnapshot, plannings: Sequence[Planning] = ()) -> Plan:
             },
             fleet,
         ),
-        cascades={name: weights.decide(cascade) for name, cascade in fleet.cascades.items()},
+        cascades=weighed,
+        thresholds={
+            name: thresholds.choose(
+                cascade.bars, weighed[name].weights, escalations_max=cascade.escalations_max
+            )
+            for name, cascade in fleet.cascades.items()
+            if cascade.bars
+        },
     )
 
 

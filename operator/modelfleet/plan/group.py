@@ -46,9 +46,8 @@ def groups(cascades: Mapping[Name, Cascade], tiers: Mapping[Name, ModelTier]) ->
                     owner=wanting[0],
                     cascades=tuple(members),
                     tiers=_merged([mine[name] for name in members]),
-                    pooled=_all_pooled(
-                        [cascades[name] for name in members], [mine[name] for name in members]
-                    ),
+                    pooled=_planned_all(tiers, [mine[name] for name in members])
+                    and _all_pooled([cascades[name] for name in members], [mine[name] for name in members]),
                 )
             )
     return found
@@ -100,6 +99,12 @@ def _tiers(name: Name, cascade: Cascade, tiers: Mapping[Name, ModelTier]) -> tup
         for tier in named
         if tier in tiers and tiers[tier].spec.external is None and not tiers[tier].spec.suspend
     )
+
+
+def _planned_all(tiers: Mapping[Name, ModelTier], named: list[tuple[Name, ...]]) -> bool:
+    # Where somebody else sizes one of them, the others cannot make up for it: each carries its own peak.
+    found = [tiers[name].spec.scaling for each in named for name in each]
+    return all(scaling is not None and not scaling.metrics for scaling in found)
 
 
 def _all_pooled(cascades: list[Cascade], tiers: list[tuple[Name, ...]]) -> bool:

@@ -35,12 +35,22 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What the answers of one tier were like when there were some last; None: there never were."""
+
+    prompt_tokens: float | None = None
+    output_tokens: float | None = None
+    answer_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """`tiers`: whose entries those by tier in `state` are."""
 
     state: State = field(default_factory=State)
     tiers: tuple[str, ...] = ()
     starts: Mapping[str, tuple[Start, ...]] = field(default_factory=dict)  # by tier, the oldest first
+    shown: Mapping[str, Shown] = field(default_factory=dict)  # by tier
 
 
 _TEXT: TypeAdapter[Learned] = TypeAdapter(Learned)

@@ -6,16 +6,13 @@ sample", never zero; whoever reads it looks at `age_s` and `routers` before beli
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from modelfleet.plan.buckets import Buckets
-from modelfleet.plan.snapshot import Name
+from modelfleet.plan.snapshot import Name, SourceName
 
 INTERVAL_S = 15.0  # of `CascadeLoad.counts`; no scrape interval that we ask for is longer
 RATE_S = 60.0  # "the last minute"
 MEANS_S = 600.0  # "lately": what changes slowly
-
-SourceName = Literal["Prometheus", "Direct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,9 @@ class StepLoad:
 
     judged: float | None = None  # answers with a verdict; None: it has no accept rule
     escalated: float | None = None  # answers that were given up for the next tier's
+    scored: float | None = None  # answers that the score alone decided about, not a validator
     scores: Buckets | None = None  # log probabilities of judged answers
+    scores_now: Buckets | None = None  # likewise, of the last minute
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,7 @@ def keep_bounds(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: AR
     return None
 
 
-def hold_without_source(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
-    if snap.source == "Unset":
-        return _hold(snap, "MetricsNotConfigured", "The operator's settings name no prometheus.url, holding")
+def hold_when_unrouted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     if not snap.routed:
         return _hold(snap, "NotRouted", "No Cascade sends requests to this tier, holding")
     return None
@@ -129,7 +127,7 @@ _PLANNED_BLINDLY = frozenset({"MetricsStale", "NoAnswers", "Infeasible"})
 def hold_when_blind(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     # No data is not low load: scaling down in a metrics outage would drop live traffic.
     if snap.source == "Silent":
-        return _hold(snap, "MetricsStale", "Prometheus does not answer, holding")
+        return _hold(snap, "MetricsStale", "Neither Prometheus nor the routers answer, holding")
     blind = _blind(snap)
     if blind and len(blind) == len(snap.targets):
         return _hold(snap, "MetricsStale", f"No fresh and complete value of {', '.join(blind)}; holding")
@@ -169,7 +167,7 @@ RULES: tuple[Rule, ...] = (
     sleep_until_wanted,
     keep_bounds,
     sleep_when_quiet,  # before what needs metrics: routers say it themselves
-    hold_without_source,
+    hold_when_unrouted,
     follow_plan,  # of tiers without metrics of their own; it holds by itself when it is blind
     hold_when_blind,  # before anything that reads a number
     rest_when_idle,

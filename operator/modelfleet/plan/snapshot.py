@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from modelfleet.plan.behavior import Behavior
 from modelfleet.plan.planner import TierPlan
+from modelfleet.plan.thresholds import Bar
 
 
 class Name(NamedTuple):
@@ -50,7 +51,8 @@ Reading = Sample | Idle | Missing
 MetricType = Literal["TTFT", "ITL", "Concurrency", "Queue", "KVCache", "PromQL"]
 # Requests or seconds; what is above is an error of its source, and would overflow the arithmetic.
 _VALUE_MAX = 1e12
-Source = Literal["Answers", "Silent", "Unset"]  # the metrics store
+Source = Literal["Answers", "Silent"]  # whoever measures the load
+SourceName = Literal["Prometheus", "Direct"]
 Pause = Literal["", "Paused", "Suspended"]
 
 
@@ -151,10 +153,11 @@ class TierSnapshot:
     )
     unplanned: Unplanned | None = None  # why nothing plans it
     source: Source = "Answers"
+    measured_by: SourceName = "Prometheus"
     paused: Pause = ""
     pinned: int | None = None  # replicas, by the user's annotation
     observe: bool = False  # say what would be done, and do nothing
-    scheduled: int = 0  # replicas that a schedule asks for now; replicas_min holds them, too
+    scheduled: int = 0  # replicas that a running schedule asks for; replicas_min holds them, too
     blind_for_s: float = 0.0  # for how long no metric at all has been read
     fallback: Fallback | None = None
     pool: str = ""  # of nodes
@@ -195,6 +198,8 @@ class CascadeSnapshot:
     paused: bool = False
     planned: bool = False  # routers move entries by themselves around the weights that a plan has
     pinned: Mapping[str, int] | None = None  # weights, by the user's annotation
+    bars: tuple[Bar, ...] = ()  # of all steps, where a threshold is ours to choose
+    escalations_max: int = 1
 
 
 @dataclass(frozen=True, slots=True)
