@@ -23,7 +23,7 @@ NOT_REASONS = {
     "Auto",
     "Fixed",
     "Silent",
-    "Unset",
+    "Prometheus",
 }
 
 

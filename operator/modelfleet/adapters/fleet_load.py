@@ -1,36 +1,26 @@
 """From the rows of the table (queries.py) to one FleetLoad, alike for both sources."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfleet.adapters import queries
 from modelfleet.plan.buckets import Buckets
-from modelfleet.plan.load import RATE_S, Answers, CascadeLoad, FleetLoad, SourceName, StepLoad, TierLoad
-from modelfleet.plan.snapshot import Name
+from modelfleet.plan.load import RATE_S, Answers, CascadeLoad, FleetLoad, StepLoad, TierLoad
+from modelfleet.plan.snapshot import Name, SourceName
 from modelfleet.plan.targets import Targets
 
-Series = tuple[Mapping[str, str], float]
-_Key = tuple[str, ...]  # values of a row's `by`
+Key = tuple[str, ...]  # values of a row's `by`
+Numbers = Mapping[Key, float]
+Arrivals = Mapping[Key, Sequence[float]]  # in equal intervals, by CASCADE
 _VLLM, _LLAMA = ("vllm_prompt", "vllm_cached"), ("llama_prompt", "llama_cached")
 
 
 def fleet_load(
-    rows: Mapping[str, Iterable[Series]],
-    counts: Iterable[tuple[Mapping[str, str], Sequence[float]]],
-    *,
-    targets: Targets,
-    source: SourceName,
-    since_s: float,
+    rows: Mapping[str, Numbers], arrivals: Arrivals, *, targets: Targets, source: SourceName, since_s: float
 ) -> FleetLoad:
-    """One look.  `rows`: by name; `counts`: arrivals by Cascade.  A number that is none counts as missing."""
+    """One look.  `rows`: by name of the row; one that is missing tells nothing."""
     read = _Rows(rows, source)
     engines = _engines(read, targets)
-    arrivals = {
-        Name(labels["fleet_namespace"], labels["cascade"]): tuple(values)
-        for labels, values in counts
-        if {"fleet_namespace", "cascade"} <= labels.keys() and all(map(math.isfinite, values))
-    }
     return FleetLoad(
         tiers={
             Name(*key): _tier(read, key, engines.get(Name(*key), _Engines()))
@@ -39,7 +29,7 @@ def fleet_load(
         started=_by_step(read, "started"),
         answered=_by_step(read, "answered"),
         cascades={
-            Name(*key): _cascade(read, key, arrivals.get(Name(*key), ()))
+            Name(*key): _cascade(read, key, tuple(arrivals.get(key, ())))
             for key in sorted(read.keys("cascade_age") | read.keys("arrived"))
         },
         since_s=since_s,
@@ -49,49 +39,37 @@ def fleet_load(
 class _Rows:
     """Numbers by row and by the values of its labels."""
 
-    def __init__(self, rows: Mapping[str, Iterable[Series]], source: SourceName) -> None:
+    def __init__(self, rows: Mapping[str, Numbers], source: SourceName) -> None:
         self.source = source
-        self._rows = {row.name: _numbers(row, rows.get(row.name, ())) for row in queries.TABLE}
+        self._rows: Mapping[str, Numbers] = {row.name: rows.get(row.name, {}) for row in queries.TABLE}
         # By row, one label and the others: made once, read for every tier or Cascade.
-        self._parts: dict[tuple[str, ...], dict[_Key, dict[str, float]]] = {}
+        self._parts: dict[tuple[str, ...], dict[Key, dict[str, float]]] = {}
 
-    def keys(self, name: str) -> set[_Key]:
+    def keys(self, name: str) -> set[Key]:
         return set(self._rows[name])
 
-    def one(self, name: str, key: _Key) -> float | None:
+    def one(self, name: str, key: Key) -> float | None:
         return self._rows[name].get(key)
 
-    def items(self, name: str) -> Iterable[tuple[_Key, float]]:
+    def items(self, name: str) -> Iterable[tuple[Key, float]]:
         return self._rows[name].items()
 
-    def parts(self, name: str, by: tuple[str, ...], key: _Key, label: str = "le") -> Mapping[str, float]:
+    def parts(self, name: str, by: tuple[str, ...], key: Key, label: str = "le") -> Mapping[str, float]:
         """Numbers by `label`, of the series with these values of `by`; summed over the labels that are left."""
         place = (name, label, *by)
         if place not in self._parts:
             labels = next(row.by for row in queries.TABLE if row.name == name)
             at, part = [labels.index(each) for each in by], labels.index(label)
-            found: dict[_Key, dict[str, float]] = {}
+            found: dict[Key, dict[str, float]] = {}
             for values, number in self._rows[name].items():
                 mine = found.setdefault(tuple(values[each] for each in at), {})
                 mine[values[part]] = mine.get(values[part], 0.0) + number
             self._parts[place] = found
         return self._parts[place].get(key, {})
 
-    def buckets(
-        self, name: str, by: tuple[str, ...], key: _Key, total: float | None = None
-    ) -> Buckets | None:
+    def buckets(self, name: str, by: tuple[str, ...], key: Key, total: float | None = None) -> Buckets | None:
         counts = self.parts(name, by, key)
         return Buckets.of({float(le): count for le, count in counts.items()}, total=total)
-
-
-def _numbers(row: queries.Query, series: Iterable[Series]) -> dict[_Key, float]:
-    found: dict[_Key, float] = {}
-    for labels, value in series:
-        # Engines' labels are those of a scrape, and which of them there are is the user's choice.
-        known = row.by == queries.ENGINE or all(label in labels for label in row.by)
-        if known and math.isfinite(value):
-            found[tuple(labels.get(label, "") for label in row.by)] = value
-    return found
 
 
 @dataclass(slots=True)
@@ -124,7 +102,7 @@ def _engines(read: _Rows, targets: Targets) -> Mapping[Name, _Engines]:
     return found
 
 
-def _tier(read: _Rows, key: _Key, engines: _Engines) -> TierLoad:
+def _tier(read: _Rows, key: Key, engines: _Engines) -> TierLoad:
     drafts = read.one("drafts", key) or 0.0
     tokens = read.parts("tokens", queries.POOL, key, "type")
     known = {kind: tokens[kind] / drafts for kind in ("input", "output") if kind in tokens and drafts > 0}
@@ -148,7 +126,7 @@ def _tier(read: _Rows, key: _Key, engines: _Engines) -> TierLoad:
     )
 
 
-def _rate_rps(read: _Rows, key: _Key) -> float | None:
+def _rate_rps(read: _Rows, key: Key) -> float | None:
     """What came is what ended, and what is more under way than before.
 
     Not in it: clients that left the line of a full tier.  In it: requests that found the line too long.
@@ -162,7 +140,7 @@ def _rate_rps(read: _Rows, key: _Key) -> float | None:
     return max(0.0, ended - again + turned + grown)
 
 
-def _answer_s(read: _Rows, key: _Key) -> float | None:
+def _answer_s(read: _Rows, key: Key) -> float | None:
     total_s, count = read.one("answer_sum", key), read.one("answer_count", key)
     if total_s is None or not count or count < 0:
         return None
@@ -172,7 +150,7 @@ def _answer_s(read: _Rows, key: _Key) -> float | None:
     return total_s / count * (1 - waits)
 
 
-def _answers(read: _Rows, by: tuple[str, str], key: _Key) -> Answers | None:
+def _answers(read: _Rows, by: tuple[str, str], key: Key) -> Answers | None:
     counts = read.parts("answers", by, key, _OTHER[by])
     if not counts:
         return None
@@ -183,7 +161,7 @@ def _answers(read: _Rows, by: tuple[str, str], key: _Key) -> Answers | None:
 _OTHER = {queries.POOL: "cascade", queries.CASCADE: "model_tier"}
 
 
-def _cascade(read: _Rows, key: _Key, counts: tuple[float, ...]) -> CascadeLoad:
+def _cascade(read: _Rows, key: Key, counts: tuple[float, ...]) -> CascadeLoad:
     steps = [read.parts(row, queries.CASCADE, key, "tier") for row in ("started", "judged")]
     return CascadeLoad(
         age_s=read.one("cascade_age", key),
@@ -196,7 +174,9 @@ def _cascade(read: _Rows, key: _Key, counts: tuple[float, ...]) -> CascadeLoad:
             name: StepLoad(
                 judged=read.one("judged", (*key, name)),
                 escalated=read.one("escalated", (*key, name)),
+                scored=read.one("scored", (*key, name)),
                 scores=read.buckets("scores", queries.STEP, (*key, name)),
+                scores_now=read.buckets("scores_now", queries.STEP, (*key, name)),
             )
             for name in sorted({name for step in steps for name in step})
         },

@@ -5,6 +5,7 @@ a timeout, and a look that overstays is abandoned.  Nothing is retried here: the
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from modelfleet.adapters import queries
-from modelfleet.adapters.fleet_load import Series, fleet_load
+from modelfleet.adapters.fleet_load import Key, fleet_load
 from modelfleet.api.fleet_settings import PrometheusSettings
 from modelfleet.api.meta import seconds
 from modelfleet.errors import MetricsError
@@ -89,7 +90,7 @@ class PrometheusMetrics:
             counts = self._ask(client, queries.COUNTS.name, queries.counts())
         try:
             rows = _rows(series for answer in answers for series in answer)
-            arrivals = [(series["metric"], _lately(series["values"])) for series in counts]
+            arrivals = {_key(queries.COUNTS, each["metric"]): _lately(each["values"]) for each in counts}
             return fleet_load(rows, arrivals, targets=targets, source="Prometheus", since_s=since_s)
         except _MALFORMED as err:
             raise MetricsError(f"Prometheus answered in an unknown shape: {err!r}") from err
@@ -108,7 +109,7 @@ def _client(settings: PrometheusSettings, session: requests.Session) -> Promethe
     try:
         return PrometheusConnect(
             url=(settings.url or "").rstrip("/"),
-            headers=_headers(settings),
+            headers=headers(settings),
             session=session,
             retry=Retry(total=0),
             timeout=seconds(settings.timeout),
@@ -129,34 +130,47 @@ def _session(settings: PrometheusSettings) -> requests.Session:
     return session
 
 
-def _headers(settings: PrometheusSettings) -> dict[str, str]:
-    headers = dict(settings.headers)
+def headers(settings: PrometheusSettings) -> dict[str, str]:
+    """What the settings have every request carry.  Raises MetricsError when the token cannot be read."""
+    sent = dict(settings.headers)
     if settings.bearer_token_file:
         # Read each time: a projected token is replaced about once an hour.
         try:
             token = Path(settings.bearer_token_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as err:
             raise MetricsError(f"the bearer token for Prometheus cannot be read: {err}") from err
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
+        sent["Authorization"] = f"Bearer {token}"
+    return sent
 
 
-def _rows(answer: Iterable[Mapping[str, Any]]) -> dict[str, list[Series]]:
-    found: dict[str, list[Series]] = {}
+_BY_NAME = {row.name: row for row in queries.TABLE}
+
+
+def _rows(answer: Iterable[Mapping[str, Any]]) -> dict[str, dict[Key, float]]:
+    found: dict[str, dict[Key, float]] = {}
     for series in answer:
-        _timestamp, value = series["value"]
-        labels = series["metric"]
-        found.setdefault(labels[queries.QUERY_LABEL], []).append((labels, float(value)))
+        _timestamp, text = series["value"]
+        labels, value = series["metric"], float(text)
+        row = _BY_NAME[labels[queries.QUERY_LABEL]]
+        # Engines' labels are those of a scrape, and which of them there are is the user's choice.
+        ours = row.by == queries.ENGINE or all(label in labels for label in row.by)
+        if ours and math.isfinite(value):  # no number is no sample
+            found.setdefault(row.name, {})[_key(row, labels)] = value
     return found
+
+
+def _key(row: queries.Query, labels: Mapping[str, str]) -> Key:
+    return tuple(labels.get(label, "") for label in row.by)
 
 
 def _lately(points: Sequence[tuple[float, str]]) -> list[float]:
     """The values back to the first gap: what nobody saw is no zero."""
     values: list[float] = []
     due_s: float | None = None
-    for at_s, value in reversed(points):
-        if due_s is not None and abs(at_s - due_s) > _EPSILON_S:
+    for at_s, text in reversed(points):
+        value = float(text)
+        if not math.isfinite(value) or (due_s is not None and abs(at_s - due_s) > _EPSILON_S):
             break
-        values.append(float(value))
+        values.append(value)
         due_s = at_s - INTERVAL_S
     return values[::-1]

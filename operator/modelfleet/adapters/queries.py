@@ -144,6 +144,14 @@ _MINUTE = (
         ("attempts", "Rate", "attempts_total", POOL, "attempts that ended, last minute", "1/second"),
         ("retries", "Rate", "retries_total", POOL, "those that were no request's first", "1/second"),
         ("before", "Before", _IN_FLIGHT, POOL, "in flight a minute ago, mean of 15 s", "requests"),
+        (
+            "scores_now",
+            "Increase",
+            "score_bucket",
+            (*STEP, "le"),
+            "answers whose score is at most le, last minute",
+            "requests",
+        ),
     ),
     Query(
         "turned_away",
@@ -197,6 +205,17 @@ _LATELY = (
             "answers whose score is at most le",
             "requests",
         ),
+    ),
+    Query(
+        "scored",
+        "lately",
+        "Increase",
+        ("modelfleet_router_judged_total",),
+        STEP,
+        "answers that the score alone decided about, 10 min",
+        "requests",
+        MEANS_S,
+        only={"verdict": ("Accepted", "LowScore")},
     ),
     Query(
         "drafts",

@@ -1,101 +1,78 @@
-"""Asks routers what only they know: which API keys they miss, and how long a tier has had no request.
+"""What only routers know, from their metrics pages: which APIs and keys they miss, and how long a tier had no request."""
 
-They are asked themselves, and not a metrics store: a cluster may have none, and what it has is a scrape old.
-"""
-
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import httpx
-
-from modelfleet import names
+from modelfleet.adapters.pages import Page, Pages
 from modelfleet.plan.snapshot import Quiet
 
-HTTP_OK = 200
-TIMEOUT_S = 2.0
-_NUMBER = r"([0-9.e+-]{1,32})"
-_MISSING = re.compile(
-    r'^modelfleet_router_external_key_missing\{[^}]*model_tier="([^"]+)"[^}]*\} 1(\.0)?$', re.MULTILINE
-)
-_IDLE = re.compile(
-    rf'^modelfleet_router_idle_seconds\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
-)
-_HELD = re.compile(
-    rf'^modelfleet_router_requests_held\{{[^}}]*model_tier="([^"]+)"[^}}]*\}} {_NUMBER}$', re.MULTILINE
-)
-_DOWN = re.compile(
-    r'^modelfleet_router_external_down\{[^}]*model_tier="([^"]+)",reason="([A-Za-z0-9]{1,40})"\} 1(?:\.0)?$',
-    re.MULTILINE,
-)
-
-_USABLE = re.compile(r'^modelfleet_router_api_keys\{state="usable"\} ([0-9]{1,9}(?:\.0)?)$', re.MULTILINE)
+_R = "modelfleet_router_"
+_MISSING, _USABLE, _DOWN = f"{_R}external_key_missing", f"{_R}api_keys", f"{_R}external_down"
+_IDLE, _HELD = f"{_R}idle_seconds", f"{_R}requests_held"
+SERIES = frozenset({_MISSING, _USABLE, _DOWN, _IDLE, _HELD})
+# Words end up in conditions, and whoever holds a router's address may say any.
+_WORD = re.compile(r"[A-Za-z0-9]{1,40}")
 
 
 class RouterReports:
-    """Reports (see ports) read from the routers' metrics."""
+    """Reports (see ports).  Addresses are IP addresses of routers."""
 
-    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S)
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
-        """ModelTiers whose key a router at one of these IP addresses misses; None when no router answers."""
-        answers = await asyncio.gather(*map(self._metrics, addresses))
-        known = [_missing(text) for text in answers if text is not None]
-        return frozenset().union(*known) if known else None
+        """ModelTiers whose key a router at one of these addresses misses; None when no router answers."""
+        pages = await self._answered(addresses)
+        missing = (labels for page in pages for labels, value in _told(page, _MISSING) if value == 1)
+        return frozenset(labels["model_tier"] for labels in missing) if pages else None
 
     async def keys_usable(self, addresses: Sequence[str]) -> int | None:
         """The fewest API keys that a router at one of these addresses lets in; None when none asks for any."""
-        answers = await asyncio.gather(*map(self._metrics, addresses))
-        found = [_USABLE.search(text) for text in answers if text is not None]
-        return min((int(float(each[1])) for each in found if each), default=None)
+        usable = [
+            int(value)
+            for page in await self._answered(addresses)
+            for labels, value in _told(page, _USABLE)
+            if labels.get("state") == "usable" and 0 <= value < float("inf")
+        ]
+        return min(usable, default=None)
 
     async def outages(self, addresses: Sequence[str]) -> Mapping[str, str] | None:
         """External ModelTiers that every router which answers cannot ask, and the first one's word for why.
 
         None when no router answers.
         """
-        answers = await asyncio.gather(*map(self._metrics, addresses))
-        told = [dict(_DOWN.findall(text)) for text in answers if text is not None]
+        told = [_outages(page) for page in await self._answered(addresses)]
         if not told:
             return None
         return {tier: why for tier, why in told[0].items() if all(tier in each for each in told)}
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier; a router that does not answer is absent."""
-        answers = await asyncio.gather(*map(self._metrics, addresses))
-        found = zip(addresses, answers, strict=True)
-        return {address: _quiet(text) for address, text in found if text is not None}
+        pages = await self._pages.of_routers(addresses)
+        found = zip(addresses, pages, strict=True)
+        return {address: _quiet(page) for address, page in found if page is not None}
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def _metrics(self, address: str) -> str | None:
-        host = f"[{address}]" if ":" in address else address
-        try:
-            answer = await self._client.get(f"http://{host}:{names.ROUTER_METRICS_PORT}/metrics")
-        except httpx.HTTPError:
-            return None
-        return answer.text if answer.status_code == HTTP_OK else None
+    async def _answered(self, addresses: Sequence[str]) -> list[Page]:
+        return [page for page in await self._pages.of_routers(addresses) if page is not None]
 
 
-def _missing(text: str) -> frozenset[str]:
-    return frozenset(found[0] for found in _MISSING.findall(text))
-
-
-def _quiet(text: str) -> dict[str, Quiet]:
-    held = _numbers(_HELD, text)
+def _quiet(page: Page) -> dict[str, Quiet]:
+    held = {labels["model_tier"]: value for labels, value in _told(page, _HELD)}
     return {
-        tier: Quiet(for_s=idle_s, held=held.get(tier, 0.0)) for tier, idle_s in _numbers(_IDLE, text).items()
+        labels["model_tier"]: Quiet(for_s=idle_s, held=held.get(labels["model_tier"], 0.0))
+        for labels, idle_s in _told(page, _IDLE)
     }
 
 
-def _numbers(series: re.Pattern[str], text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for tier, value in series.findall(text):
-        try:
-            found[tier] = float(value)
-        except ValueError:
-            continue
-    return found
+def _outages(page: Page) -> dict[str, str]:
+    return {
+        labels["model_tier"]: labels["reason"]
+        for labels, value in _told(page, _DOWN)
+        if value == 1 and _WORD.fullmatch(labels.get("reason", ""))
+    }
+
+
+def _told(page: Page, name: str) -> Iterator[tuple[Mapping[str, str], float]]:
+    for series, value in page.samples.items():
+        if series.name == name and (name == _USABLE or "model_tier" in series.labels):
+            yield series.labels, value

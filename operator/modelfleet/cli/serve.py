@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -13,20 +14,23 @@ import structlog
 from prometheus_client import REGISTRY
 
 from modelfleet import __version__
+from modelfleet.adapters import readings, router_reports
 from modelfleet.adapters.clock import SystemClock
+from modelfleet.adapters.direct import DirectMetrics
 from modelfleet.adapters.events import KubeEvents
 from modelfleet.adapters.hub import ModelHub
 from modelfleet.adapters.kube import KubeCluster
 from modelfleet.adapters.lease import Leadership
+from modelfleet.adapters.pages import Pages
 from modelfleet.adapters.probes import ProbeServer
 from modelfleet.adapters.prometheus import PrometheusMetrics
-from modelfleet.adapters.router_reports import RouterReports
 from modelfleet.adapters.user_queries import UserQueries
 from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import adopted, handlers
 from modelfleet.control.capacity import CapacityLoop, World
 from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity_sources import Sources
 from modelfleet.control.capacity_targets import targets
 from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.health import Health
@@ -91,10 +95,10 @@ class Operator:
             )
             # Connections of its own: a busy queue must not keep the lease waiting.
             for_lease = await stack.enter_async_context(KubeCluster(timeout_s=timeout_s))
-            hub, reports = ModelHub(), RouterReports()
+            hub, pages = ModelHub(), Pages(router_reports.SERIES | readings.SERIES, time.monotonic)
             stack.push_async_callback(hub.close)
-            stack.push_async_callback(reports.close)
-            self._join(cluster, hub, reports)
+            stack.push_async_callback(pages.close)
+            self._join(cluster, hub, pages)
             await self._probes.start(self.settings.listen_host, self.settings.listen_port)
             stack.push_async_callback(self._probes.close)
             stack.callback(self.prometheus.close)
@@ -102,8 +106,8 @@ class Operator:
             await self._kinds_served(cluster)
             return 0 if self.stop.is_set() else await self._run(for_lease)
 
-    def _join(self, cluster: KubeCluster, hub: ModelHub, reports: RouterReports) -> None:
-        clock = SystemClock()
+    def _join(self, cluster: KubeCluster, hub: ModelHub, pages: Pages) -> None:
+        clock, reports = SystemClock(), router_reports.RouterReports(pages)
         self.metrics = StructureMetrics(REGISTRY)
         self.ctx = Context(
             view=MemoryView(),
@@ -128,12 +132,13 @@ class Operator:
             lambda: targets(self.ctx.view),
             observe_query=instruments.observe_query,
         )
+        self.direct = DirectMetrics(pages, lambda: targets(self.ctx.view), time.monotonic)
         world = World(
             view=self.ctx.view,
             cluster=cluster,
             events=self.ctx.events,
             clock=clock,
-            metrics=self.prometheus,
+            metrics=Sources(self.prometheus, self.direct, instruments=instruments),
             routers=reports,
             queries=UserQueries(
                 lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query
@@ -240,6 +245,7 @@ class Operator:
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self.queue.run(), name="structure")
             loops.create_task(self.capacity.run(), name="capacity")
+            loops.create_task(self.direct.run(), name="readings")
 
     async def _reconcile(self, key: Key) -> float | None:
         work: Callable[[Key, Context], Awaitable[float | None]]

@@ -1,0 +1,88 @@
+"""The load of the fleet without a metrics store: the operator reads routers and engines itself, every few seconds.
+
+It fills the same rows (queries.py) from the same series as Prometheus would.  What it knows begins when it begins to
+read: a window that is not full yet is as long as it is, and before two readings it knows nothing.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from modelfleet.adapters.fleet_load import fleet_load
+from modelfleet.adapters.pages import FRESH_S, Pages
+from modelfleet.adapters.readings import Readings
+from modelfleet.errors import MetricsError
+from modelfleet.plan.load import INTERVAL_S, FleetLoad
+from modelfleet.plan.targets import Pod, Targets
+
+READ_S = 5.0  # between two readings of the routers
+ENGINES_S = 15.0  # and of the engines, whose pages are many and change slowly
+BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read less often,
+READ_S_MAX = 15.0  # but not so rarely that a minute would hold no rate
+READING_S_MAX = 10.0  # who has not answered by then is silent
+
+
+class DirectMetrics:
+    """The load as routers and engines tell it.  `now_s`: monotonic seconds, the clock of `pages`."""
+
+    def __init__(self, pages: Pages, targets: Callable[[], Targets], now_s: Callable[[], float]) -> None:
+        self._pages = pages
+        self._targets = targets
+        self._now_s = now_s
+        self._readings = Readings()
+        self._reading: asyncio.Task[None] | None = None
+        self._engines_s = -math.inf  # when they were read
+        self._busy_s = 0.0  # of this thread, for the last reading
+
+    async def run(self) -> None:
+        """Read until cancelled.  What was read by an earlier leadership is too old to go on from."""
+        self._readings = Readings()
+        while True:
+            await self._read()
+            await asyncio.sleep(min(max(READ_S, self._busy_s / BUSY_SHARE_MAX), READ_S_MAX))
+
+    async def load(self, *, since_s: float = INTERVAL_S) -> FleetLoad:
+        """One look, as of now; the last one was `since_s` ago.  Raises MetricsError while nobody has answered."""
+        at_s = self._readings.at_s
+        if at_s is None or self._now_s() - at_s > FRESH_S:
+            await self._read()
+        targets = self._targets()
+        if targets.routers and not self._readings.answered:
+            raise MetricsError("no router has answered the operator yet")
+        rows, counts = self._readings.rows(since_s=since_s), self._readings.counts()
+        return fleet_load(rows, counts, targets=targets, source="Direct", since_s=since_s)
+
+    async def _read(self) -> None:
+        """One reading, or the one under way."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+        await asyncio.shield(self._reading)
+
+    async def _read_all(self) -> None:
+        targets, pods = self._targets(), self._targets().routers
+        if self._now_s() - self._engines_s >= ENGINES_S - READ_S / 2:
+            self._engines_s = self._now_s()
+            pods = (*pods, *targets.engines)
+        readings, self._busy_s, spent_s = self._readings, 0.0, self._pages.busy_s
+        asked = [asyncio.create_task(self._take(readings, pod)) for pod in pods]
+        if asked:
+            _, late = await asyncio.wait(asked, timeout=READING_S_MAX)
+            for task in late:
+                task.cancel()
+        with self._busy():
+            readings.mark(self._now_s(), [*targets.routers, *targets.engines])
+        self._busy_s += self._pages.busy_s - spent_s
+
+    async def _take(self, readings: Readings, pod: Pod) -> None:
+        (page,) = await self._pages.read([(pod.address, pod.port)])
+        if page is not None:
+            with self._busy():
+                readings.take(pod, page)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        began_s = time.thread_time()
+        yield
+        self._busy_s += time.thread_time() - began_s

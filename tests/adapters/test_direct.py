@@ -1,0 +1,147 @@
+"""The direct source on real routers' pages over HTTP, and what becomes of it when they go."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from prometheus_client import generate_latest
+
+from modelfleet.adapters.direct import READ_S, DirectMetrics
+from modelfleet.adapters.pages import Pages
+from modelfleet.adapters.readings import SERIES
+from modelfleet.errors import MetricsError
+from modelfleet.plan.load import Kept
+from modelfleet.plan.snapshot import Name
+from modelfleet.plan.targets import Pod, Targets
+from modelfleet.router.metrics import RouterMetrics, TierStats
+from tests.adapters.test_readings import RECORDED
+
+SMALL, CHAT = Name("team", "small"), Name("team", "chat")
+ROUTERS = tuple(Pod("team", f"router-{i}", f"10.0.0.{i}", 9090) for i in range(2))
+ENGINE = Pod("team", "small-0", "10.0.1.0", 8000, SMALL)
+
+
+@dataclass
+class Fleet:
+    """Two routers with real counters and an engine with a recorded page, behind addresses; time by hand."""
+
+    now: float = 1000.0
+    targets: Targets = field(default_factory=lambda: Targets(ROUTERS, (ENGINE,)))
+    silent: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.metrics = {pod.address: RouterMetrics("team", lambda: self.now) for pod in ROUTERS}
+        self.stats = [self._stats(metrics) for metrics in self.metrics.values()]
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        pages = Pages(SERIES, lambda: self.now, client=client)
+        self.direct = DirectMetrics(pages, lambda: self.targets, lambda: self.now)
+
+    def _stats(self, metrics: RouterMetrics) -> TierStats:
+        stats = metrics.tier("chat", "s", "small")
+        stats.judges = True
+        metrics.pool("small")
+        return stats
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        self.asked.append(host)
+        if host in self.silent:
+            raise httpx.ConnectTimeout("nobody")
+        if host == ENGINE.address:
+            return httpx.Response(200, text=(RECORDED / "vllm-0.32.0/metrics-loaded.txt").read_text())
+        return httpx.Response(200, text=generate_latest(self.metrics[host].registry()).decode())
+
+    def serve(self, *, requests: int, seconds: float = 0.3) -> None:
+        for stats in self.stats:
+            stats.started += requests
+            stats.answered += requests
+            stats.attempts["Answered"] += requests
+            stats.spend((100 * requests, 10 * requests))
+            for _ in range(requests):
+                stats.first_token.observe(seconds)
+                stats.inter_token.observe(0.01, 10)
+                stats.duration.observe(1.0)
+
+    async def read(self, *, after_s: float = READ_S) -> None:
+        self.now += after_s
+        await self.direct.load()
+
+
+@pytest.fixture
+async def fleet() -> Fleet:
+    return Fleet()
+
+
+async def test_a_tier_under_load(fleet: Fleet):
+    await fleet.read()
+    for _ in range(18):
+        fleet.serve(requests=5)
+        for stats in fleet.stats:
+            stats.in_flight = 3
+        await fleet.read()
+    load = await fleet.direct.load(since_s=15.0)
+    small, chat = load.tiers[SMALL], load.cascades[CHAT]
+
+    assert (small.in_flight, small.routers, small.age_s, small.source) == (6.0, 2, 0.0, "Direct")
+    assert small.rate_rps == pytest.approx(2.0)  # five of two routers every five seconds
+    assert small.ttft is not None
+    assert small.ttft.count == 120
+    assert small.ttft.mean == pytest.approx(0.3)
+    assert (small.prompt_tokens, small.output_tokens, small.answer_s) == (100.0, 10.0, 1.0)
+    assert (small.engines, small.waiting_engines, small.cached_share) == (1, 16.0, None)
+    assert small.kv_used == pytest.approx(0.022, abs=0.001)
+    assert chat.arrived == 30
+    assert chat.kept(ttft_s=0.3, itl_s=0.02) == Kept(30.0, 30.0)
+    assert set(chat.counts) == {30.0}
+    assert load.started[CHAT]["s"] == 180
+
+
+async def test_a_router_that_falls_silent_makes_the_number_incomplete(fleet: Fleet):
+    for _ in range(15):
+        fleet.serve(requests=1)
+        await fleet.read()
+    fleet.silent.add(ROUTERS[1].address)
+    routers = []
+    for _ in range(4):
+        await fleet.read()
+        routers.append((await fleet.direct.load()).tiers[SMALL].routers)
+
+    assert routers == [2, 2, 1, 1]  # its last word holds for one lost reading, and its age shows
+
+
+async def test_when_no_router_answers_there_is_no_load(fleet: Fleet):
+    await fleet.read()
+    fleet.silent |= {pod.address for pod in ROUTERS}
+    with pytest.raises(MetricsError, match="no router"):
+        await fleet.read(after_s=20.0)
+
+
+async def test_a_fleet_without_routers_is_no_failure(fleet: Fleet):
+    fleet.targets = Targets()
+
+    assert (await fleet.direct.load()).tiers == {}
+
+
+async def test_engines_are_read_less_often_than_routers(fleet: Fleet):
+    for _ in range(6):
+        await fleet.read()
+
+    assert fleet.asked.count(ROUTERS[0].address) == 6
+    assert fleet.asked.count(ENGINE.address) == 2
+
+
+async def test_it_reads_while_it_runs_and_forgets_what_an_earlier_time_of_leading_read(fleet: Fleet):
+    await fleet.read()
+    running = asyncio.create_task(fleet.direct.run())
+    fleet.now += READ_S
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        if fleet.asked.count(ROUTERS[0].address) > 1:
+            break
+    load = await fleet.direct.load()
+    running.cancel()
+
+    assert load.cascades[CHAT].arrived is None  # one reading tells no gain
+    assert load.tiers[SMALL].routers == 2

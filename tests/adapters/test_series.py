@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from modelfleet.adapters.readings import SERIES
+from modelfleet.adapters.series import SeriesReader
+from modelfleet.router.metrics import RouterMetrics
+
+RECORDED = Path(__file__).parents[1] / "fixtures"
+IN_FLIGHT = "modelfleet_router_requests_in_flight"
+
+
+def numbers(reader: SeriesReader, page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {(one.name, tuple(sorted(one.labels.items()))): value for one, value in reader.read(page).items()}
+
+
+def as_the_library_reads(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name in SERIES
+    }
+
+
+def router_page() -> str:
+    metrics = RouterMetrics("team")
+    stats = metrics.tier("chat", "s", 'a "quoted" \\ name')
+    stats.judges, stats.started = True, 17
+    stats.first_token.observe(0.3)
+    metrics.pool("small").waiting = 3
+    return generate_latest(metrics.registry()).decode()
+
+
+PAGES = {
+    "a router": router_page(),
+    "vLLM": (RECORDED / "vllm-0.32.0/metrics-loaded.txt").read_text(),
+    "llama.cpp": (RECORDED / "llama.cpp/metrics-loaded.txt").read_text(),
+    "nothing": "",
+    "infinite and none": f'{IN_FLIGHT}{{a="b"}} +Inf\n{IN_FLIGHT}{{a="c"}} 1e3\n',
+    "with times": f'{IN_FLIGHT}{{a="b"}} 3 1700000000000\n',
+    "without labels, and a name that only begins alike": f"{IN_FLIGHT} 3\n{IN_FLIGHT}_old 4\n",
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_reads_what_the_library_reads_the_second_time_too(page: str):
+    reader = SeriesReader(SERIES)
+
+    assert numbers(reader, page) == as_the_library_reads(page)
+    assert numbers(reader, page) == as_the_library_reads(page)
+
+
+def test_a_series_is_the_same_object_wherever_it_is_met():
+    reader = SeriesReader(SERIES)
+    (one,) = reader.read(f'{IN_FLIGHT}{{a="b",c="d"}} 1\n')
+    (again,) = reader.read(f'{IN_FLIGHT}{{c="d", a="b"}} 2\n')
+
+    assert one is again
+
+
+@pytest.mark.parametrize("line", [f"{IN_FLIGHT} much", f'{IN_FLIGHT}{{a="b}} 1', f"{IN_FLIGHT}"])
+def test_a_page_that_is_none_is_an_error(line: str):
+    reader = SeriesReader(SERIES)
+    reader.read(f"{IN_FLIGHT} 1\n")
+    with pytest.raises(ValueError, match=r"."):
+        reader.read(f"{line}\n")
+
+
+@given(st.text(max_size=80), st.text('{}"\\\n=,# 1eE+.', max_size=20))
+def test_any_text_is_read_or_refused(text: str, tail: str):
+    reader = SeriesReader(SERIES)
+    text = f"{text}\n{IN_FLIGHT}{tail}"
+    for _ in range(2):
+        try:
+            reader.read(text)
+        except ValueError:
+            continue
