@@ -91,6 +91,19 @@ REPLICAS = {
         deployment_object(replicas=2),
         9,
     ),
+    "its node pool is full: the decision, below the minimum too": (
+        tier(
+            scaling=SCALING,
+            status={
+                "desiredReplicas": 1,
+                "conditions": [
+                    {"type": "ScalingActive", "status": "True", "reason": "PoolLimit", "message": ""}
+                ],
+            },
+        ),
+        deployment_object(replicas=2),
+        1,
+    ),
     "pinned to what is no number: the decision": (
         tier(
             scaling=SCALING,

@@ -68,6 +68,9 @@ OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat",
             "no profile says how fast it is; give --profile llama-8b=NAME or the annotation",
             id="nothing says how fast a tier is",
         ),
+        pytest.param(
+            [TIERS, CASCADE.replace(', threshold: "-0.5"', "")], {}, "simulate needs accept.threshold of tiers small", id="no threshold"
+        ),
         pytest.param([TIERS.replace("maxReplicas: 6", "maxReplicas: x"), CASCADE], {}, "scaling.maxReplicas", id="a value that is none"),
     ],
 )  # fmt: skip

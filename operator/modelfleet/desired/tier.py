@@ -60,7 +60,13 @@ def replicas(spec: ModelTier, observed: Manifest | None) -> int:
     wish = (running or spec.spec.replicas) if decided is None else decided
     if scaling.mode == "Observe":
         return wish  # The bounds are part of what is only shown.
-    return min(max(wish, scaling.min_replicas), scaling.max_replicas)
+    least = 0 if decided is not None and _pool_is_full(spec) else scaling.min_replicas
+    return min(max(wish, least), scaling.max_replicas)
+
+
+def _pool_is_full(spec: ModelTier) -> bool:
+    """Whether the capacity loop gave the tier less than it should have, since its node pool has no room."""
+    return any(each.type == "ScalingActive" and each.reason == "PoolLimit" for each in spec.status.conditions)
 
 
 def service(spec: ModelTier) -> Manifest:
