@@ -217,10 +217,14 @@ class CapacityLoop:
             steps={(*name, step.name) for name, chat in seen.cascades.items() for step in chat.spec.tiers},
         )
         known = frozenset(self._memory.tiers)
-        fleet, groups = self._planners.told(snapshot(seen, self._world.view, self._memory), seen)
-        pods = starting(self._world.view, seen.tiers, now_s=seen.now_s) if scale else Starting()
-        # A plan learns from every look, so there is one for each look, whatever else a pass is about.
-        plannings = await self._planners.plannings(fleet, seen, groups, pods) if scale else ()
+        fleet = snapshot(seen, self._world.view, self._memory)
+        pods, plannings = Starting(), list[Planning]()
+        if (
+            scale
+        ):  # a plan learns from every look, so there is one for each look, whatever else passes are about
+            pods = starting(self._world.view, seen.tiers, now_s=seen.now_s)
+            fleet, groups = self._planners.told(fleet, seen)
+            plannings = await self._planners.plannings(fleet, seen, groups, pods)
         decided = self._timed(fleet, plannings)
         due = [name for name in seen.tiers if scale or self._unheard(name, seen, known)]
         outcomes = self._planners.outcomes(decided.planned, seen)

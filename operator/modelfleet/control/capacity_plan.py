@@ -24,6 +24,7 @@ from modelfleet.plan.snapshot import FleetSnapshot, Name
 # 95 of 100 are to keep each objective.  Over an hour, with both of them and misses of every other cause, that needs
 # room.
 _GOAL = 0.97
+_NOTES_MAX = 50  # written after one look; those that are left are due after the next
 _LOG = structlog.get_logger("modelfleet.capacity")
 
 
@@ -48,8 +49,9 @@ class Planners:
     def told(self, fleet: FleetSnapshot, seen: Observed) -> tuple[FleetSnapshot, list[Group]]:
         """The snapshot with the reasons why tiers are not planned, and the groups that are."""
         found, settings = groups(seen.cascades, seen.tiers), self.settings()
+        planned = {tier for group in found for tier in group.tiers}
         tiers = {
-            name: replace(snap, unplanned=unplanned(name, seen.tiers[name], found, settings))
+            name: replace(snap, unplanned=unplanned(name, seen.tiers[name], planned, settings))
             for name, snap in fleet.tiers.items()
         }
         return replace(fleet, tiers=tiers), found
@@ -127,8 +129,9 @@ class Planners:
             shown = {tier.name: _shown(tier) for tier in one.planning.look.tiers}
             self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers, shown=shown)
             self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
-            if self.notes.due(owner):
-                await self.notes.write(owner)
+        due = [one.planning.group.owner for one in planned if self.notes.due(one.planning.group.owner)]
+        for owner in due[:_NOTES_MAX]:
+            await self.notes.write(owner)
 
     def _planning(self, group: Group, sight: Sight) -> Planning:
         learned = self.memory.learned[group.owner]

@@ -4,7 +4,8 @@ Their demand is added up, the strictest objectives of them hold, and the first o
 A tier whose size somebody else decides - its own metrics, or spec.replicas - is part of the plan as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfleet.api.cascade import Cascade
@@ -28,16 +29,17 @@ class Group:
 def groups(cascades: Mapping[Name, Cascade], tiers: Mapping[Name, ModelTier]) -> list[Group]:
     """The groups in which some Cascade says what to keep."""
     mine = {name: _tiers(name, cascade, tiers) for name, cascade in sorted(cascades.items())}
-    left = [name for name, named in mine.items() if named]
+    users: dict[Name, list[Name]] = defaultdict(list)
+    for name, named in mine.items():
+        for tier in named:
+            users[tier].append(name)
+    seen: set[Name] = set()
     found = []
-    while left:
-        members: list[Name] = []
-        joining = left[:1]
-        while joining:
-            members += joining
-            left = [name for name in left if name not in joining]
-            reached = {tier for name in members for tier in mine[name]}
-            joining = [name for name in left if reached.intersection(mine[name])]
+    for first, named in mine.items():
+        if first in seen or not named:
+            continue
+        members = _reached(first, mine, users)
+        seen.update(members)
         members.sort()
         wanting = [name for name in members if cascades[name].spec.slo is not None]
         if wanting:
@@ -53,10 +55,24 @@ def groups(cascades: Mapping[Name, Cascade], tiers: Mapping[Name, ModelTier]) ->
     return found
 
 
+def _reached(
+    first: Name, mine: Mapping[Name, Sequence[Name]], users: Mapping[Name, list[Name]]
+) -> list[Name]:
+    """A Cascade and all that share tiers with it, or with those that do."""
+    members = {first}
+    left = [first]
+    while left:
+        for tier in mine[left.pop()]:
+            joining = [name for name in users[tier] if name not in members]
+            members.update(joining)
+            left += joining
+    return list(members)
+
+
 def unplanned(
-    name: Name, tier: ModelTier, found: Sequence[Group], settings: FleetSettings
+    name: Name, tier: ModelTier, planned: Collection[Name], settings: FleetSettings
 ) -> Unplanned | None:
-    """Why a tier without metrics of its own is in no plan; None where it is in one."""
+    """Why a tier without metrics of its own is in no plan; None where it is one of the `planned`."""
     scaling = tier.spec.scaling
     if scaling is None or scaling.metrics:
         return None
@@ -66,7 +82,7 @@ def unplanned(
             f"There is no profile {scaling.profile} in the operator's settings, holding; there are: {known}"
         )
         return Unplanned("ProfileUnknown", text)
-    if any(name in group.tiers for group in found):
+    if name in planned:
         return None
     text = "Nothing says what to keep, holding: give scaling.metrics, or slo in a Cascade that names the tier"
     return Unplanned("NoObjective", text)
