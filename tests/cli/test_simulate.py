@@ -1,6 +1,8 @@
 """`modelfleet simulate` as a user runs it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,15 @@ def fleet(tmp_path: Path) -> Path:
 def run(*args: object) -> tuple[int, str]:
     found = CliRunner().invoke(app, ["simulate", *map(str, args)])
     return found.exit_code, found.output
+
+
+def test_the_operator_carries_no_simulator():
+    code = (
+        "import sys, modelfleet.cli.main; print([name for name in sys.modules if 'modelfleet.sim' in name])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
 
 
 def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):

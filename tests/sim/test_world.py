@@ -87,6 +87,18 @@ def test_what_the_first_tier_is_not_sure_of_goes_to_the_next():
     assert sum(tally.answers) == tally.arrivals
 
 
+def test_log_probabilities_slow_down_a_tier_whose_answers_are_judged():
+    heavy = replace(SMALL, engine=replace(SMALL.engine, logprob_slowdown=0.5))
+    plain, judged = (
+        World(
+            replace(TWO, tiers=(heavy, BIG), thresholds=thresholds), load(), Static(), entry=(1.0, 0.0)
+        ).run(400.0)
+        for thresholds in ((), (-0.5, None))
+    )
+
+    assert (judged.itl.quantile_s(0.5) or 0.0) > 1.4 * (plain.itl.quantile_s(0.5) or 1.0)
+
+
 def test_lost_looks_change_nothing():
     tally = run(policy=Lead(), conditions=Conditions(scrape_loss=0.999999))
 

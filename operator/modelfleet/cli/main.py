@@ -1,15 +1,36 @@
 """The command line: `modelfleet operator` is what the operator's image runs."""
 
 import asyncio
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from modelfleet import __version__
-from modelfleet.cli import explain, key, serve, simulate
+from modelfleet.cli import explain, key, serve
 from modelfleet.settings import Settings
 
+
+class Commands(TyperGroup):
+    """All commands; `simulate` is imported when it is asked for: the operator carries no simulator."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), "simulate"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name != "simulate":
+            return super().get_command(ctx, cmd_name)
+        from modelfleet.cli.simulate import simulate  # noqa: PLC0415
+
+        alone = typer.Typer(add_completion=False)
+        alone.command()(simulate)
+        return typer.main.get_command(alone)
+
+
 app = typer.Typer(
-    help="Serve every request with the smallest model that clears the bar.", no_args_is_help=True
+    cls=Commands,
+    help="Serve every request with the smallest model that clears the bar.",
+    no_args_is_help=True,
 )
 
 
@@ -30,7 +51,6 @@ def version() -> None:
     typer.echo(__version__)
 
 
-app.command()(simulate.simulate)
 app.command()(explain.explain)
 app.command()(explain.plan)
 

@@ -6,10 +6,8 @@ The choice of the replica and the rules of the line are the router's own (`route
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 
-from modelfleet.plan.engine import Engine
 from modelfleet.route import choose, waiting
 from modelfleet.sim.fleet import Conditions, Tier
 from modelfleet.sim.replica import Job, Replica
@@ -30,7 +28,7 @@ class Pod:
 
 
 class Pool:
-    """One tier.  `now_s` only grows."""
+    """One tier.  `now_s` only grows.  `judged`: its answers are asked for log probabilities, which slow it down."""
 
     def __init__(
         self,
@@ -38,6 +36,7 @@ class Pool:
         conditions: Conditions,
         random: Random,
         *,
+        judged: bool = False,
         on_first: Callable[[Job, float], None],
         on_done: Callable[[Job, float], None],
         wake: Callable[[Replica], None],
@@ -50,7 +49,7 @@ class Pool:
         self.draining: list[Pod] = []
         self.replica_s = 0.0  # paid for
         self.cold_starts_s: list[float] = []  # as they were seen; the last hundred
-        self._engine = _slower(tier.engine, conditions.step_factor)
+        self._engine = tier.engine.slowed(1.0 if judged else 0.0).times(conditions.step_factor)
         self._conditions = conditions
         self._random = random
         self._on_first, self._on_done, self._wake = on_first, on_done, wake
@@ -153,13 +152,3 @@ class Pool:
         while random.random() < self._conditions.start_failures:
             took_s += 10.0 + cold.engine_s  # it crashed and was started again
         return took_s * self._conditions.cold_start_factor
-
-
-def _slower(engine: Engine, factor: float) -> Engine:
-    return replace(
-        engine,
-        step_s=engine.step_s * factor,
-        step_s_per_sequence=engine.step_s_per_sequence * factor,
-        step_s_per_context_token=engine.step_s_per_context_token * factor,
-        step_s_per_prompt_token=engine.step_s_per_prompt_token * factor,
-    )

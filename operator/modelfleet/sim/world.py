@@ -81,6 +81,7 @@ class World:
             self.cascade.tiers[index],
             self.conditions,
             Random(self.random.random()),
+            judged=self._thresholds[index] is not None,
             on_first=lambda _job, _now_s: None,
             on_done=done,
             wake=self._wake,
