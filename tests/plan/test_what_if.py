@@ -8,6 +8,7 @@ from modelfleet.api.cascade import Cascade
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.plan.planner import Settings, TierLook, plan
+from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.record import Record
 from modelfleet.plan.what_if import what_if
 from tests.make import cascade, tier
@@ -66,7 +67,9 @@ def test_bounds_and_speed_of_a_tier():
     assert (small.replicas_min, small.replicas_max, small.lead_s) == (2, 6, 45.0)
     assert small.engine is not None
     assert small.engine.name == "mine"
-    assert tiers(changed=scaled(profile="8b-h100"))["small"].engine == CALM.tiers[0].engine
+    ours = tiers(changed=scaled(profile="8b-h100"))["small"].engine
+    assert ours is not None
+    assert (ours.step_s, ours.sequences_max) == (PROFILES["8b-h100"].step_s, 4)  # the tier's slots
     assert tiers(changed=scaled())["small"].engine is None
 
 

@@ -25,7 +25,7 @@ from modelfleet.plan.learned import Learned, Shown, Start
 from modelfleet.plan.load import INTERVAL_S, CascadeLoad, TierLoad
 from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look
-from modelfleet.plan.profiles import profile
+from modelfleet.plan.profiles import engine_of
 from modelfleet.plan.sizing import Objectives
 from modelfleet.plan.snapshot import FleetSnapshot, Name
 from modelfleet.plan.starts import start
@@ -130,7 +130,6 @@ def _facts(
     wanted = snap.replicas if snap is not None else wanted_replicas(tier, sight.view.get(child))
     planned = snap is not None and not snap.targets and snap.replicas > 0
     scaling = tier.spec.scaling
-    engine = profile(scaling.profile, sight.settings) if scaling and scaling.profile else None
     past = learned.shown.get(name.name, Shown())
     ages = sight.starting.starting_s.get(name, ())
     ready = len(sight.pods.of_tier(name))
@@ -141,7 +140,7 @@ def _facts(
     )
     return TierFacts(
         name=name.name,
-        engine=engine,
+        engine=engine_of(tier, sight.settings),
         slots=tier.slots or 0,
         price=(_dollars(tier, sight.settings) if priced else None) or _units(tier),
         share=share,

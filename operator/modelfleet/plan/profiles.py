@@ -6,8 +6,10 @@ published step times (Vidur's profiles, MIT, and BLIS' decode constants), not me
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.api.model_tier import ModelTier
 from modelfleet.plan.engine import Engine
 
 PROFILES: Mapping[str, Engine] = {
@@ -75,6 +77,15 @@ PROFILES: Mapping[str, Engine] = {
         ),
     )
 }
+
+
+def engine_of(tier: ModelTier, settings: FleetSettings) -> Engine | None:
+    """As fast as its profile says, with as many sequences as the tier itself allows; None without a profile."""
+    scaling = tier.spec.scaling
+    found = profile(scaling.profile, settings) if scaling is not None and scaling.profile else None
+    if found is None or tier.slots is None:
+        return found
+    return replace(found, sequences_max=min(found.sequences_max, tier.slots))
 
 
 def profile(name: str, settings: FleetSettings) -> Engine | None:

@@ -12,7 +12,7 @@ from modelfleet.plan.behavior import behavior
 from modelfleet.plan.group import pooled
 from modelfleet.plan.load import CascadeLoad
 from modelfleet.plan.planner import Settings, TierLook
-from modelfleet.plan.profiles import PROFILES, profile
+from modelfleet.plan.profiles import PROFILES, engine_of
 from modelfleet.plan.record import Record
 from modelfleet.plan.snapshot import Name
 
@@ -59,14 +59,13 @@ def _tier(look: TierLook, tier: ModelTier, settings: FleetSettings) -> TierLook:
     scaling = tier.spec.scaling
     if scaling is None or scaling.metrics:
         return replace(look, replicas_min=look.replicas, replicas_max=look.replicas)
-    engine = look.engine
-    if scaling.profile is None:
-        engine = None
-    elif engine is None or engine.name != scaling.profile:
-        engine = profile(scaling.profile, settings)
-        if engine is None:
+    engine = engine_of(tier, settings)
+    if engine is None and scaling.profile is not None:
+        # The operator's own settings may have it, though those given here do not.
+        if look.engine is None or look.engine.name != scaling.profile:
             known = ", ".join(sorted({*settings.profiles, *PROFILES}))
             raise ValueError(f"there is no profile {scaling.profile}; there are: {known}")
+        engine = look.engine
     told = settings.profiles.get(scaling.profile) if scaling.profile else None
     lead_s = seconds(told.cold_start) if told is not None and told.cold_start else look.lead_s
     return replace(
