@@ -653,3 +653,50 @@ def test_an_api_with_a_bad_certificate_gets_no_entries_until_it_is_good(
     until(lambda: cluster.conditions("cascade", "chat")["TiersReady"] == "True/TiersReady")
     until(lambda: min(weights(cluster), default=0) > 0)
     assert (secure.said, plain.said) == (b"", b""), "nobody was asked anything to find that out"
+
+
+def theirs(replicas: int) -> list[dict[str, Any]]:
+    labels = {"app": "qwen"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "x", "image": "example/x"}]}}
+    runs = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod}
+    ports = {"selector": labels, "ports": [{"name": "api", "port": 8000}]}
+    metadata = {"name": "qwen"}
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": runs},
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": ports},
+    ]
+
+
+def test_a_workload_of_somebody_else_s_is_scaled_and_nothing_else(
+    cluster: Cluster, start: Callable[..., Operator]
+):
+    def runs() -> int:
+        found: int = cluster.get("deployment", "qwen")["spec"]["replicas"]
+        return found
+
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen"}
+    existing = {"engine": "vllm", "serviceRef": {"name": "qwen"}, "scaleTargetRef": target}
+    adopted = tier(llamaCpp=None, model={"servedName": "qwen"}, existing=existing)
+    busy = {"maxReplicas": 4, "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}]}
+    cluster.kubectl("-n", SYSTEM, "delete", "lease", "--all")
+    cluster.apply(*theirs(3))
+    start()
+
+    cluster.apply(adopted)
+    until(lambda: cluster.get("modeltier", "small").get("status", {}).get("existing") is not None)
+    assert cluster.get("modeltier", "small")["status"]["existing"] == {"portName": "api", "replicas": 3}
+    cluster.apply({**adopted, "spec": {**adopted["spec"], "scaling": busy}})
+    until(lambda: cluster.get("modeltier", "small")["status"].get("desiredReplicas") == 3)
+    assert runs() == 3
+    cluster.apply({**adopted, "spec": {**adopted["spec"], "scaling": {**busy, "maxReplicas": 2}}})
+    until(lambda: runs() == 2)
+    cluster.kubectl("delete", "modeltier", "small")
+    until(lambda: not cluster.get("modeltier", "small"))
+
+    assert runs() == 2
+    where = f"/namespaces/{cluster.namespace}"
+    touched = {write.partition("?")[0] for write in cluster.writes()} - {f"create /api/v1{where}/events"}
+    assert touched == {
+        f"patch /apis/modelfleet.dev/v1alpha1{where}/modeltiers/small/status",
+        f"update /apis/apps/v1{where}/deployments/qwen/scale",
+    }
