@@ -201,6 +201,27 @@ def test_typo_is_refused(
     assert word in done.stderr
 
 
+MONITORED: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "everywhere": ([], {"any": True}),
+    "where it works": (["--set=watchNamespaces={a,b}"], {"matchNames": ["a", "b", "sys"]}),
+}
+
+
+@pytest.mark.parametrize(("values", "where"), MONITORED.values(), ids=MONITORED)
+def test_pods_are_scraped_where_that_is_asked_for(
+    render: Render, values: list[str], where: dict[str, Any]
+) -> None:
+    asked = ("--set=podMonitor.enabled=true", "--set=podMonitor.labels.release=prom")
+    monitor = one(render(*asked, *values), "PodMonitor", "fleet-modelfleet")
+
+    assert monitor["metadata"]["labels"]["release"] == "prom"
+    assert monitor["spec"]["namespaceSelector"] == where
+    assert monitor["spec"]["selector"]["matchLabels"] == {names.LABEL_PART_OF: names.MANAGER}
+    ports = [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]]
+    assert ports == [names.PORT_METRICS, names.PORT_HTTP]
+    assert all(item["kind"] != "PodMonitor" for item in render())
+
+
 def test_schema_knows_every_setting(request: pytest.FixtureRequest) -> None:
     schema = json.loads(SCHEMA.read_text())
     if request.config.getoption("--update-golden"):

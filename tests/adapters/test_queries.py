@@ -181,3 +181,28 @@ def test_no_group_is_too_long_for_an_address():
     for text in (*queries.groups(since_s=600.0).values(), queries.counts()):
         assert len(text) < 3000
         assert not re.search(r"\{\d|\{window", text)
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "queries.md"
+HEAD = """# What the operator asks Prometheus
+
+One row a number, from `operator/modelfleet/adapters/queries.py`; rows of one group go as one request. Where Prometheus does
+not answer, the operator computes the same rows from what it reads itself ([capacity](capacity.md#what-it-measures)). 15000ms
+stands for the time since the last look.
+"""
+
+
+def test_the_document_has_every_row(request: pytest.FixtureRequest):
+    lines = [HEAD]
+    for group in dict.fromkeys(row.group for row in (*TABLE, queries.COUNTS)):
+        lines += [
+            f"\n## {group.capitalize()}\n\n| number | meaning | unit | PromQL |\n| --- | --- | --- | --- |\n"
+        ]
+        for row in (row for row in (*TABLE, queries.COUNTS) if row.group == group):
+            text = queries.counts() if row is queries.COUNTS else row.promql(since_s=15.0)
+            promql = text.replace("|", "\\|")
+            lines.append(f"| {row.name} | {row.means} | {row.unit} | `{promql}` |\n")
+    if request.config.getoption("--update-golden"):
+        DOCUMENT.write_text("".join(lines))
+
+    assert DOCUMENT.read_text() == "".join(lines)

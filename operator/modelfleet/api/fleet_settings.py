@@ -172,7 +172,8 @@ class PrometheusSettings(SettingsModel):
     """Where measurements come from."""
 
     url: str | None = Field(
-        default=None, description="Base URL. Default: none, and nothing scales by itself."
+        default=None,
+        description="Base URL. Default: none; load is then read from routers and engines directly.",
     )
     bearer_token_file: str | None = Field(
         default=None, description="File with a bearer token, read again each time."
