@@ -9,7 +9,7 @@ import pytest
 from modelfleet import names
 from modelfleet.api.key import Key
 from modelfleet.control.adopted import LOOK_S, recall
-from modelfleet.control.capacity_observe import Pods, epoch_s
+from modelfleet.control.capacity_observe import Pods, epoch_s, wanted_replicas
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.diff.adopted import Found
 from modelfleet.diff.reverts import REVERTS_MAX, WINDOW_S
@@ -19,7 +19,7 @@ from tests.control.capacity_fleet import SMALL, Fleet
 from tests.diff.test_adopted import CALM, SCALING, hpa
 from tests.diff.test_adopted_status import READY
 from tests.fakes import World
-from tests.make import EXISTING, NAMESPACE, existing_object, merged, tier_object
+from tests.make import EXISTING, NAMESPACE, existing_object, existing_tier, merged, tier_object
 
 KEY = Key("ModelTier", NAMESPACE, "small")
 DECIDED: dict[str, Any] = {"scaling": SCALING, "status": {"desiredReplicas": 3}}
@@ -298,3 +298,16 @@ async def test_mode_observe_follows_whoever_decides_and_says_what_it_would_do():
 
     assert fleet.status(SMALL)["desiredReplicas"] == 4
     assert fleet.condition(SMALL) == ("False", "Observing")
+
+
+RUNNING: dict[str, tuple[dict[str, Any], int]] = {
+    "what its target is asked for": ({"existing": FOUND, "replicas": 2}, 3),
+    "nobody may scale it: what is there": ({"existing": {"portName": "http"}, "replicas": 2}, 2),
+    "nobody has looked yet": ({}, 0),
+    "decided: the decision": ({"existing": FOUND, "desiredReplicas": 4}, 4),
+}
+
+
+@pytest.mark.parametrize(("said", "want"), RUNNING.values(), ids=RUNNING)
+def test_what_the_planner_takes_for_its_size(said: dict[str, Any], want: int):
+    assert wanted_replicas(existing_tier(scaling=SCALING, status=said), None) == want

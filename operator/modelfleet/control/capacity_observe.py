@@ -203,8 +203,9 @@ def wanted_replicas(tier: ModelTier, deployment: Manifest | None) -> int:
     """The last decision; where there is none, what runs, never the minimum."""
     found, scaling, decided = tier.status.existing, tier.spec.scaling, tier.status.desired_replicas
     observing = scaling is not None and scaling.mode == "Observe"  # then somebody else decides
-    if found is not None and found.replicas is not None and (observing or decided is None):
-        return found.replicas
+    if tier.spec.existing is not None and (observing or decided is None):
+        asked_for = found.replicas if found is not None else None
+        return asked_for if asked_for is not None else tier.status.replicas or 0
     if decided is not None:
         return decided
     runs: int = ((deployment or {}).get("spec") or {}).get("replicas") or 0
