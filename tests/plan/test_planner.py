@@ -128,6 +128,12 @@ def test_each_for_itself_costs_more():
     )
 
 
+def test_few_places_are_reason_enough():
+    few = replace(PROFILES["8b-h100"], sequences_max=8)
+
+    assert decide(with_tiers(engine=few)).tiers[0].free > 2 * decide().tiers[0].free
+
+
 def test_not_enough_allowed_is_said():
     found = decide(with_tiers(replicas_max=1, replicas=1, ready=1))
 

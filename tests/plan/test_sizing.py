@@ -1,11 +1,13 @@
 """What one replica carries."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfleet.plan.profiles import PROFILES
-from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s, ttft_s
+from modelfleet.plan.sizing import Lengths, Objectives, capacity, carried, step_s, ttft_s
 
 ENGINE = PROFILES["8b-h100"]
 CALM = Lengths(prompt=512, output=128)
@@ -31,6 +33,20 @@ def test_bound(lengths: Lengths, goals: Objectives, bound: str):
 def test_saturation_is_what_was_measured():
     # 51.7 requests per second of 512 + 128 tokens, open loop on one H100.
     assert capacity(ENGINE, CALM, WIDE).rate_rps == pytest.approx(51.7, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("places", "share"),
+    [
+        pytest.param(8, 5 / 8, id="of few places many are left to chance"),
+        pytest.param(256, 240 / 256, id="of many few"),
+    ],
+)
+def test_places_are_not_planned_to_be_full(places: int, share: float):
+    found = carried(replace(ENGINE, sequences_max=places), CALM, WIDE)
+
+    assert found.under_way == pytest.approx(share * places, rel=0.01)
+    assert found.bound == "Sequences"
 
 
 def test_a_goal_below_an_unloaded_replica_has_no_capacity():

@@ -174,9 +174,10 @@ class _Sized:
 
     def replicas(self, rate_rps: float, worth: float) -> int:
         """For a load that stays."""
-        if self.spender is not None:
-            return self.spender.replicas(rate_rps, worth)
-        return math.ceil(rate_rps / self.carried.rate_rps - 1e-9) if self.known else 0
+        if not self.known:
+            return 0
+        least = math.ceil(rate_rps / self.carried.rate_rps - 1e-9)  # by places, memory and first tokens, too
+        return least if self.spender is None else max(least, self.spender.replicas(rate_rps, worth))
 
 
 def _sized(look: Look, state: State, settings: Settings) -> tuple[list[_Sized], float]:

@@ -6,10 +6,12 @@ everything under way, and what is under way is what arrives while an answer last
 whose load is `r * work_s`, and every limit is a largest `r` in closed form.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from modelfleet.plan.engine import Engine
 
+_MEMORY_USED = 0.8  # on average, of what there is for keys and values
 _SLOTS_USED = 0.7  # of its slots that a replica has filled on average, where only they are known
 _STEPS_TO_FIRST_TOKEN = 1.5  # half of the step that runs, the next, which is scheduled already, and its own
 
@@ -93,8 +95,14 @@ def capacity(engine: Engine, lengths: Lengths, goals: Objectives) -> Capacity:
 
 
 def carried(engine: Engine, lengths: Lengths, goals: Objectives) -> Carried:
-    """`capacity`, with the requests under way at that rate."""
-    most = capacity(engine, lengths, goals)
+    """`capacity` with room for chance, and the requests under way at that rate.
+
+    Requests come and go by themselves, so a place count of `n` on average filled is short by a deviation, `sqrt(n)`,
+    every sixth moment; and memory that is filled on average is full as often as not.
+    """
+    places = max(1, round(engine.sequences_max - math.sqrt(engine.sequences_max)))
+    roomy = replace(engine, sequences_max=places, kv_tokens=round(_MEMORY_USED * engine.kv_tokens))
+    most = capacity(roomy, lengths, goals)
     if not most.rate_rps:
         return Carried(bound="Infeasible")
     answer_s = lengths.output * step_s(engine, lengths, most.rate_rps)
