@@ -90,4 +90,4 @@ def loads(*, hours: bool = True) -> list[tuple[str, str]]:
     """Loads to compare on, and the day that policies were tuned on for each."""
     second = [(f"{name}-{days[1]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
     first = [(f"{name}-{days[0]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
-    return [*first, *second, *((name, f"m-large-{TUNED_ON}") for name in HOURS if hours)]
+    return [*first, *((name, f"m-large-{TUNED_ON}") for name in HOURS if hours), *second]

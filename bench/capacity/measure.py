@@ -74,7 +74,8 @@ class Comparison:
         self.best = fronts.best_peer(self.peers, self.level)
         self.cost = fronts.need(self.ours, self.level)
         self.shipped = {name: x.point(Cell(fleet, load, name)) for name in PEERS}
-        self.oracle = x.point(Cell(fleet, load, "oracle"))
+        # Who knows the future is tuned on that very future.
+        self.oracle = fronts.need(x.front(fleet, load, "oracle", load), self.level)
 
     @property
     def saved(self) -> float | None:
@@ -96,7 +97,7 @@ class Comparison:
     def over_oracle(self) -> float | None:
         if self.oracle is None or self.cost is None:
             return None
-        return self.cost / self.oracle.gpu_h
+        return self.cost / self.oracle
 
 
 def compared(found: Sequence[Comparison]) -> list[Figure]:

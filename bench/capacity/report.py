@@ -80,7 +80,7 @@ def _row(one: dict[str, Any]) -> str:
 
 def _compared(one: Comparison) -> str:
     assert one.best is not None
-    oracle = "" if one.oracle is None else f"{one.oracle.gpu_h:.0f} ({100 * one.oracle.attainment:.2f} %)"
+    oracle = "not reached" if one.oracle is None else f"{one.oracle:.0f}"
     return (
         f"| {one.load} | {one.fleet} | {100 * one.level:.2f} % | {one.cost:.0f} |"
         f" {one.best[0]} {one.best[1]:.0f} | {oracle} |"
