@@ -1,6 +1,7 @@
 """All tiers of a cascade sized at once."""
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,20 @@ def test_not_enough_replicas_allowed_gives_all_there_may_be():
 
     assert not found.feasible
     assert found.replicas == (20, 10)
+
+
+def test_a_cheap_tier_at_its_end_is_no_reason_for_all_of_the_dear_one():
+    found = choose((replace(SMALL, replicas_max=3), replace(BIG, replicas_max=20)), peak_rps=150.0)
+
+    assert found.feasible
+    assert found.replicas == (3, 6)
+    assert found.bound == ("Maximum", "Together")
+
+
+def test_a_tier_that_may_run_nothing_leaves_the_rest_to_the_others():
+    asleep = replace(SMALL, least=0, replicas_min=0, replicas_max=0, now=0)
+
+    assert choose((asleep, BIG), peak_rps=60.0).replicas == (0, 6)
 
 
 options = st.builds(

@@ -60,6 +60,19 @@ def test_impossible_goals_are_told_with_what_is_possible(look: Look, says: str):
     assert says in found.message
 
 
+def test_a_small_maximum_is_none_where_the_others_carry_it():
+    small = replace(SMALL, replicas_max=2, replicas=2, ready=2)
+
+    assert judged(replace(CALM, tiers=(small, BIG)), STEADY).reason == "Kept"
+
+
+def test_alone_each_maximum_counts():
+    look = replace(CALM, tiers=(replace(SMALL, replicas_max=1, replicas=1, ready=1, replicas_min=0), BIG))
+    found, after = plan(look, STEADY, Settings(pooled=False))
+
+    assert "small would need maxReplicas" in judge(look, found, after).message
+
+
 def test_words_stay_while_lengths_move_a_little():
     strict = replace(ALONE, goals=Objectives(0.02, 0.05))
     assert strict.tiers[0].lengths is not None

@@ -148,7 +148,8 @@ class Planners:
             group,
             look,
             state,
-            planner.Settings(goal=_GOAL, pooled=group.pooled),
+            # What comes to a tier that sleeps wakes it: nobody carries that meanwhile.
+            planner.Settings(goal=_GOAL, pooled=group.pooled and all(tier.replicas for tier in look.tiers)),
         )
 
 

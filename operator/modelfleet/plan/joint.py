@@ -61,11 +61,26 @@ def choose(options: Sequence[Option], peak_rps: float) -> Choice:
         if best is None or (cost, moved) < best[:2]:
             best = (cost, moved, tuple(replicas))
     if best is None:
-        return Choice(
-            tuple(option.replicas_max for option in options), ("Maximum",) * len(options), feasible=False
-        )
+        return _filled(options, least, order, peak_rps)
     bound = tuple(
         ("Minimum" if n == option.replicas_min else "OwnShare") if n == least[i] else "Together"
         for i, (n, option) in enumerate(zip(best[2], options, strict=True))
     )
     return Choice(best[2], bound, feasible=True)
+
+
+def _filled(options: Sequence[Option], least: Sequence[int], order: Sequence[int], peak_rps: float) -> Choice:
+    """Where maxReplicas of the cheap ones end soon: from the cheapest per request on, each up to what is left."""
+    counts = list(least)
+    for i in order:
+        left = peak_rps - sum(n * option.carries_rps for n, option in zip(counts, options, strict=True))
+        if left > 0 and options[i].carries_rps > 0:
+            counts[i] = min(
+                options[i].replicas_max, counts[i] + math.ceil(left / options[i].carries_rps - 1e-9)
+            )
+    carried = sum(n * option.carries_rps for n, option in zip(counts, options, strict=True))
+    bound = tuple(
+        "Maximum" if n == option.replicas_max else "Together" if n > least[i] else "OwnShare"
+        for i, (n, option) in enumerate(zip(counts, options, strict=True))
+    )
+    return Choice(tuple(counts), bound, feasible=carried >= peak_rps - 1e-6)

@@ -51,7 +51,8 @@ def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan) -> str |
     """What the tier would need to carry its part; None where it can."""
     if strict := _too_strict(look.goals, tier):
         return strict
-    if tier_plan.bound != "Maximum" or not tier_plan.carries_rps or tier.replicas_max <= tier.replicas_min:
+    others_carry_it = plan.feasible and plan.peak_rps > 0
+    if others_carry_it or not tier_plan.carries_rps or tier.replicas_max <= tier.replicas_min:
         return None
     needed = math.ceil(_owed_rps(look, plan, tier) / tier_plan.carries_rps)
     return f"{tier.name} would need maxReplicas {needed}" if needed > tier.replicas_max else None
