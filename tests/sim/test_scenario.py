@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelfleet.sim.fleet import Slo
 from modelfleet.sim.scenario import BadScenario, read
 
 TIERS = """
@@ -49,6 +50,31 @@ def test_tiers_and_shares_are_those_of_the_objects():
     assert found.thresholds == (-0.5, None)
 
 
+KEPT = {
+    "nobody says": ("", {}, Slo(1.0, 0.05)),
+    "the Cascade says one": ("  slo: {ttftP95: 800ms}\n", {}, Slo(0.8, 0.05)),
+    "the command line goes before it": (
+        "  slo: {ttftP95: 800ms, itlP95: 40ms}\n",
+        {"ttft_s": 2.0},
+        Slo(2.0, 0.04),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "told", "want"), KEPT.values(), ids=KEPT)
+def test_what_is_to_be_kept(spec: str, told: dict[str, float], want: Slo):
+    found, _ = read(documents(TIERS, CASCADE + spec), **told)  # type: ignore[arg-type]  # all of them seconds
+
+    assert found.slo == want
+
+
+def test_the_profile_of_a_tier_is_what_it_is_planned_with():
+    planned = TIERS.replace("metrics: [{name: busy, type: Concurrency, target: 64}]", "profile: 3b-h100")
+    found, _ = read(documents(planned, CASCADE))
+
+    assert [tier.engine.name for tier in found.tiers] == ["3b-h100", "70b-h100-tp4"]
+
+
 OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat", "modelName: code")
 
 
@@ -65,7 +91,7 @@ OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat",
         pytest.param(
             [TIERS.replace("annotations: {modelfleet.dev/profile: 8b-h100}", ""), CASCADE],
             {},
-            "no profile says how fast it is; give --profile llama-8b=NAME or the annotation",
+            "no profile says how fast it is; give --profile llama-8b=NAME or scaling.profile",
             id="nothing says how fast a tier is",
         ),
         pytest.param(

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from modelfleet.sim import report, traces
 from modelfleet.sim.arrivals import Day, staged, synthetic
-from modelfleet.sim.fleet import Arrival, Cascade, Conditions, Slo
+from modelfleet.sim.fleet import Arrival, Cascade, Conditions
 from modelfleet.sim.policies.known import KNOWN
 from modelfleet.sim.policy import Orders, Policy, Seen
 from modelfleet.sim.report import Result
@@ -63,8 +63,13 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
     profile: Annotated[list[str] | None, typer.Option(help="TIER=PROFILE: how fast its engine is.")] = None,
     price: Annotated[list[str] | None, typer.Option(help="TIER=USD per replica and hour.")] = None,
     cold_start: Annotated[float | None, typer.Option(help="Seconds until a new replica is ready.")] = None,
-    ttft: Annotated[float, typer.Option(help="Objective: seconds to the first token.")] = 1.0,
-    itl: Annotated[float, typer.Option(help="Objective: seconds between tokens.")] = 0.05,
+    ttft: Annotated[
+        float | None,
+        typer.Option(help="Objective: seconds to the first token. Default: the Cascade's, or 1."),
+    ] = None,
+    itl: Annotated[
+        float | None, typer.Option(help="Objective: seconds between tokens. Default: the Cascade's, or 0.05.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
     output: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
@@ -81,7 +86,8 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
             profiles=_pairs(profile or [], "--profile TIER=PROFILE"),
             prices={name: float(value) for name, value in _pairs(price or [], "--price TIER=USD").items()},
             cold_start_s=cold_start,
-            slo=Slo(ttft, itl),
+            ttft_s=ttft,
+            itl_s=itl,
         )
     except (BadScenario, OSError, yaml.YAMLError, ValueError) as err:
         _stop(str(err))

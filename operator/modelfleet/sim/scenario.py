@@ -1,7 +1,7 @@
 """The user's own ModelTiers and Cascade as a fleet to simulate.
 
-What the objects do not say - how fast an engine is, how long it takes to start - comes from a profile: named by the
-annotation `modelfleet.dev/profile` of a ModelTier, or on the command line.
+How fast an engine is comes from a profile: `scaling.profile`, the annotation `modelfleet.dev/profile` where there is no
+scaling, or the command line.  What is to be kept is the Cascade's `slo`, as far as the command line does not say.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelfleet.api.cascade import Cascade, initial_weights
+from modelfleet.api.meta import seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.errors import FleetError
 from modelfleet.plan.engine import Engine
@@ -30,7 +31,8 @@ def read(
     profiles: Mapping[str, str] | None = None,
     prices: Mapping[str, float] | None = None,
     cold_start_s: float | None = None,
-    slo: fleet.Slo | None = None,
+    ttft_s: float | None = None,
+    itl_s: float | None = None,
 ) -> tuple[fleet.Cascade, tuple[float, ...]]:
     """The fleet of one Cascade, and its entry shares.
 
@@ -47,7 +49,7 @@ def read(
             raise BadScenario(
                 f"Cascade {found.metadata.name!r} names ModelTier {step.tier_ref.name!r}, which no file has"
             )
-        name = (profiles or {}).get(tier.metadata.name) or tier.metadata.annotations.get(PROFILE_ANNOTATION)
+        name = (profiles or {}).get(tier.metadata.name) or _profile(tier)
         price = (prices or {}).get(tier.metadata.name, 0.0)
         steps.append(_tier(step.name, tier, _engine(tier, name), price=price, cold_start_s=cold_start_s))
     weights = initial_weights(found.spec)
@@ -63,7 +65,7 @@ def read(
     )
     made = fleet.Cascade(
         tiers=tuple(steps),
-        slo=slo or fleet.Slo(),
+        slo=_slo(found, ttft_s=ttft_s, itl_s=itl_s),
         share_floor=floor if len(steps) > 1 else 0.0,
         thresholds=thresholds if any(threshold is not None for threshold in thresholds) else (),
         judged_tokens=found.spec.stream.hold_back_tokens,
@@ -99,14 +101,28 @@ def _pick(found: Sequence[Cascade], name: str | None) -> Cascade:
     raise BadScenario(f"{wanted}: {', '.join(names)}")
 
 
+def _slo(cascade: Cascade, *, ttft_s: float | None, itl_s: float | None) -> fleet.Slo:
+    """The objectives: as told, else the Cascade's, else those of the benchmarks."""
+    told, usual = cascade.spec.slo, fleet.Slo()
+    said_ttft = seconds(told.ttft_p95) if told is not None and told.ttft_p95 else usual.ttft_s
+    said_itl = seconds(told.itl_p95) if told is not None and told.itl_p95 else usual.itl_s
+    return fleet.Slo(said_ttft if ttft_s is None else ttft_s, said_itl if itl_s is None else itl_s)
+
+
+def _profile(tier: ModelTier) -> str | None:
+    scaling = tier.spec.scaling
+    said = scaling.profile if scaling is not None else None
+    return said or tier.metadata.annotations.get(PROFILE_ANNOTATION)
+
+
 def _engine(tier: ModelTier, name: str | None) -> Engine:
     if name is not None and name in PROFILES:
         return PROFILES[name]
     known = ", ".join(sorted(PROFILES))
     said = f"there is no profile {name!r}" if name else "no profile says how fast it is"
     raise BadScenario(
-        f"ModelTier {tier.metadata.name!r}: {said}; give --profile {tier.metadata.name}=NAME or the annotation "
-        f"{PROFILE_ANNOTATION}, with one of: {known}"
+        f"ModelTier {tier.metadata.name!r}: {said}; give --profile {tier.metadata.name}=NAME or scaling.profile, "
+        f"with one of: {known}"
     )
 
 
