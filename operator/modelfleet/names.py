@@ -24,7 +24,9 @@ MANAGER = "modelfleet"
 ANNOTATION_PAUSED = f"{GROUP}/paused"
 ANNOTATION_PIN_REPLICAS = f"{GROUP}/pin-replicas"  # of a ModelTier, such as "3"
 ANNOTATION_PIN_WEIGHTS = f"{GROUP}/pin-weights"  # of a Cascade, such as "small=100"
-ANNOTATION_ENGINE_PORT = f"{GROUP}/engine-port"  # of an existing workload's pod, in the operator's memory alone
+ANNOTATION_ENGINE_PORT = (
+    f"{GROUP}/engine-port"  # of an existing workload's pod, in the operator's memory alone
+)
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
 
 # Field managers: one writer per field, so one name per loop.

@@ -36,7 +36,9 @@ def test_ready(word: str, want: str):
     found = external.ready(API, word, before=BEFORE)
 
     assert f"{found.status}/{found.reason}" == want
-    assert word != "TLS" or found.message.startswith("No router can ask api.example.com: routers do not trust")
+    assert word != "TLS" or found.message.startswith(
+        "No router can ask api.example.com: routers do not trust"
+    )
 
 
 def test_what_was_said_stays_while_nobody_tells_anything_else():
