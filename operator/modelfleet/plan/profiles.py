@@ -6,6 +6,7 @@ published step times (Vidur's profiles, MIT, and BLIS' decode constants), not me
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from dataclasses import replace
 
 from modelfleet.api.fleet_settings import FleetSettings
@@ -79,7 +80,7 @@ PROFILES: Mapping[str, Engine] = {
 }
 
 
-def engine_of(tier: ModelTier, settings: FleetSettings) -> Engine | None:
+def engine_of(tier: ModelTier, settings: "FleetSettings") -> Engine | None:
     """As fast as its profile says, with as many sequences as the tier itself allows; None without a profile."""
     scaling = tier.spec.scaling
     found = profile(scaling.profile, settings) if scaling is not None and scaling.profile else None
@@ -88,7 +89,7 @@ def engine_of(tier: ModelTier, settings: FleetSettings) -> Engine | None:
     return replace(found, sequences_max=min(found.sequences_max, tier.slots))
 
 
-def profile(name: str, settings: FleetSettings) -> Engine | None:
+def profile(name: str, settings: "FleetSettings") -> Engine | None:
     """The profile of that name: of the settings, else one of ours; None where neither has it."""
     told = settings.profiles.get(name)
     if told is None:
