@@ -6,12 +6,14 @@ published step times (Vidur's profiles, MIT, and BLIS' decode constants), not me
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.api.model_tier import ModelTier
 from modelfleet.plan.engine import Engine
+
+if TYPE_CHECKING:  # who only wants our own profiles, as the stand-in of vLLM does, has no pydantic
+    from modelfleet.api.fleet_settings import FleetSettings
+    from modelfleet.api.model_tier import ModelTier
 
 PROFILES: Mapping[str, Engine] = {
     engine.name: engine
@@ -80,7 +82,7 @@ PROFILES: Mapping[str, Engine] = {
 }
 
 
-def engine_of(tier: ModelTier, settings: "FleetSettings") -> Engine | None:
+def engine_of(tier: "ModelTier", settings: "FleetSettings") -> Engine | None:
     """As fast as its profile says, with as many sequences as the tier itself allows; None without a profile."""
     scaling = tier.spec.scaling
     found = profile(scaling.profile, settings) if scaling is not None and scaling.profile else None
