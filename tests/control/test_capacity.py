@@ -232,6 +232,10 @@ async def test_a_query_of_the_users_own_decides_and_is_blamed_when_it_gives_noth
     await fleet.tick()
 
     assert fleet.status(SMALL)["desiredReplicas"] == 5  # the other metric still decides to grow
+    assert fleet.condition(SMALL) == (
+        "True",
+        "MetricsPartlyStale",
+    )  # and that one is blind is said all the same
 
 
 async def test_a_threshold_is_chosen_published_and_kept_while_blind(fleet: Fleet):
@@ -269,6 +273,16 @@ async def test_a_node_pool_has_an_end(fleet: Fleet):
     value = fleet.registry.get_sample_value
     assert value("modelfleet_operator_node_pool_units", {"node_pool": "gpu"}) == 7
     assert value("modelfleet_operator_node_pool_units_max", {"node_pool": "gpu"}) == 7
+
+    bad = {"name": "bad", "type": "PromQL", "query": "jobs", "target": "2"}
+    fleet.asked.answers["jobs"] = Answer(problem="it gives nothing")
+    fleet.respec(SMALL, metrics=[{"name": "busy", "type": "Concurrency", "target": 4}, bad])
+    for _ in range(2):
+        await fleet.tick()
+
+    condition = fleet.status(SMALL)["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("True", "PoolLimit")
+    assert "no fresh and complete value of bad (it gives nothing)" in condition["message"].lower()
 
     fleet.settings = FleetSettings()
     await fleet.tick()

@@ -129,11 +129,32 @@ def test_other_pools_and_tiers_without_one_are_left_alone():
     assert units(got, tiers, {"gpu": Pool(4), "idle": Pool(1, taken=1)}) == {"gpu": 4, "idle": 1}
 
 
-def test_what_is_only_observed_counts_as_it_is():
+def test_what_is_only_observed_counts_as_it_is_and_would_get_what_the_others_leave():
     tiers = {A: replace(POOLED, observe=True), B: POOLED}
-    verdicts = {A: verdict(9), B: verdict(9)}
+    verdicts = {A: verdict(9), B: verdict(4)}
 
     got = limit(verdicts, tiers, {"gpu": Pool(8)})
 
-    assert (got[A].replicas, got[B].replicas) == (9, 5)
+    assert (got[A].replicas, got[A].reason, got[B].replicas) == (4, "PoolLimit", 4)
+    assert units(got, tiers, {"gpu": Pool(8)}) == {"gpu": 7}
+
+
+def test_a_tier_that_nobody_can_measure_goes_on_saying_so():
+    lost = Verdict(5, "Fallback", "No metric can be read", 5, active=False)
+
+    got = limit({A: lost}, {A: POOLED}, {"gpu": Pool(4)})[A]
+
+    assert (got.replicas, got.reason) == (4, "Fallback")
+    assert (
+        got.message
+        == "No metric can be read. Node pool gpu is full: the settings allow 4 units over all its tiers"
+    )
+
+
+def test_a_tier_that_would_grow_into_a_full_pool_counts():
+    tiers = {A: replace(POOLED, observe=True), B: POOLED}
+
+    got = limit({A: verdict(9), B: verdict(9)}, tiers, {"gpu": Pool(8)})
+
+    assert (got[A].replicas, got[B].replicas) == (3, 5)
     assert units(got, tiers, {"gpu": Pool(8)}) == {"gpu": 8}

@@ -32,7 +32,6 @@ from modelfleet.plan.weights import WeightsVerdict
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
 _LOST = frozenset({"MetricsStale", "Fallback"})
-_BLIND = _LOST | {"MetricsPartlyStale"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Hand:
         verdict, snap = now.plan.tiers.get(name), now.fleet.tiers.get(name)
         before = snap.replicas if snap else 0
         told = facts(snap, now.plan.tier_plans.get(name)) if snap else ""
-        blind = verdict is not None and verdict.reason in _BLIND
+        blind = verdict is not None and _blind(verdict)
         wanted = capacity_status.tier_status(
             tier,
             verdict,
@@ -113,7 +112,7 @@ class Hand:
         past.wishes = remember_wish(past.wishes, Wish(now_s, verdict.wish), memory_s=memory_s)
         change = Change(now_s, verdict.replicas - snap.replicas)
         past.changes = remember_change(past.changes, change, memory_s=memory_s)
-        past.blind_ticks = past.blind_ticks + 1 if verdict.reason in _BLIND else 0
+        past.blind_ticks = past.blind_ticks + 1 if _blind(verdict) else 0
         lost = (verdict.instead or verdict).reason in _LOST
         past.lost_since_s = (now_s if past.lost_since_s is None else past.lost_since_s) if lost else None
 
@@ -184,3 +183,7 @@ class Hand:
             await self._events.record(regarding, reason=reason, message=message)
         except ClusterError as err:
             _LOG.warning("event not posted", object="/".join(key), error=str(err))
+
+
+def _blind(verdict: Verdict) -> bool:
+    return verdict.reason in _LOST or bool(verdict.unread)

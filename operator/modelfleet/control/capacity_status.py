@@ -119,8 +119,12 @@ def scaling_active(
         return Judged("ScalingActive", "False", "NotScalable", "An external API has no replicas of ours")
     if verdict is None:
         return _unscaled(tier)
-    if verdict.reason == "MetricsPartlyStale":
-        return Judged("ScalingActive", "True", verdict.reason, verdict.message)
+    if verdict.active and verdict.unread:
+        # Said as long as it lasts, whatever the others decide meanwhile.
+        text = f"No fresh and complete value of {', '.join(verdict.unread)}; not shrinking"
+        full = verdict.reason == "PoolLimit"
+        reason, text = ("PoolLimit", f"{verdict.message}. {text}") if full else ("MetricsPartlyStale", text)
+        return Judged("ScalingActive", "True", reason, text[:MESSAGE_CHARS_MAX])
     if verdict.active and (verdict.replicas == 0 or verdict.reason == "PoolLimit"):
         return Judged("ScalingActive", "True", verdict.reason, verdict.message)
     return (

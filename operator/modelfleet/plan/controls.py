@@ -23,5 +23,6 @@ def observe(verdict: Verdict, snap: TierSnapshot) -> Verdict:
     nothing_to_say = not verdict.active and verdict.replicas == snap.replicas
     if not snap.observe or nothing_to_say or verdict.reason in _NOT_SHOWN_ONLY:
         return verdict
-    message = f"scaling.mode is Observe: it would run {verdict.replicas} replicas ({verdict.reason})"
+    unread = f"; no value of {', '.join(verdict.unread)}" if verdict.unread else ""
+    message = f"scaling.mode is Observe: it would run {verdict.replicas} replicas ({verdict.reason}){unread}"
     return Verdict(snap.replicas, "Observing", message, verdict.wish, active=False, instead=verdict)

@@ -27,7 +27,7 @@ class Member:
 def limit(
     verdicts: Mapping[Name, Verdict], tiers: Mapping[Name, TierSnapshot], pools: Mapping[str, Pool]
 ) -> dict[Name, Verdict]:
-    """The verdicts within the pools.  What a user pinned, paused or only observes counts, and is not touched."""
+    """The verdicts within the pools.  What a user pinned, paused or only observes counts as it is."""
     limited = dict(verdicts)
     for pool_name, pool in pools.items():
         names = [name for name, tier in tiers.items() if tier.pool == pool_name]
@@ -37,14 +37,28 @@ def limit(
             if _movable(tiers[name], verdicts[name])
         }
         taken = sum(_held(tiers[name], verdicts[name]) for name in names if name not in members)
-        granted = share(members, pool.units_max - pool.taken - taken)
-        for name, replicas in granted.items():
-            if replicas != verdicts[name].replicas:
-                message = f"Node pool {pool_name} is full: the settings allow {pool.units_max} units over all its tiers"
-                limited[name] = replace(
-                    verdicts[name], replicas=replicas, reason="PoolLimit", message=message
-                )
+        room = pool.units_max - pool.taken - taken
+        granted = share(members, room)
+        free = room - sum(replicas * members[name].units for name, replicas in granted.items())
+        watched = [name for name in names if tiers[name].observe and verdicts[name].reason not in BY_HAND]
+        granted |= {name: _would_be(tiers[name], verdicts[name], free) for name in watched}
+        why = f"Node pool {pool_name} is full: the settings allow {pool.units_max} units over all its tiers"
+        limited |= {name: _within(verdicts[name], replicas, why) for name, replicas in granted.items()}
     return limited
+
+
+def _within(verdict: Verdict, replicas: int, why: str) -> Verdict:
+    if replicas == verdict.replicas:
+        return verdict
+    if verdict.active:
+        return replace(verdict, replicas=replicas, reason="PoolLimit", message=why)
+    # That nothing can be measured, or the like, is the greater news.
+    return replace(verdict, replicas=replicas, message=f"{verdict.message}. {why}")
+
+
+def _would_be(tier: TierSnapshot, verdict: Verdict, free: int) -> int:
+    """Of a tier that is only observed: it would take of what the others leave."""
+    return min(verdict.replicas, tier.replicas + max(0, free) // tier.pool_units)
 
 
 def units(

@@ -5,7 +5,7 @@ partial; only a change of the user's own bounds does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelfleet import names
 from modelfleet.plan.scale import Proposal, limit, lowest_wish, propose, stabilize
@@ -22,6 +22,9 @@ class Verdict:
     wish: int
     active: bool = True  # whether the tier is scaled on data at all (condition ScalingActive)
     instead: "Verdict | None" = None  # what would have been decided, were it not for mode Observe
+    unread: tuple[
+        str, ...
+    ] = ()  # metrics without a value, where others decided; with the reason where there is one
 
 
 Rule = Callable[[TierSnapshot, float], Verdict | None]
@@ -153,11 +156,11 @@ def follow_load(snap: TierSnapshot, now_s: float) -> Verdict | None:
     if blind and wish <= snap.replicas:
         # What one metric cannot see may be the reason to have these replicas.
         message = f"No fresh and complete value of {', '.join(blind)}; not shrinking"
-        return Verdict(snap.replicas, "MetricsPartlyStale", message, snap.replicas)
+        return Verdict(snap.replicas, "MetricsPartlyStale", message, snap.replicas, unread=tuple(blind))
     if best.replicas > snap.replicas_max == snap.replicas:
         return Verdict(snap.replicas, "AtMaximum", "The load asks for more than maxReplicas", wish)
     cause = f"{best.metric}AboveTarget" if wish > snap.replicas else "BelowTarget"
-    return _settle(snap, now_s, wish=wish, cause=cause)
+    return replace(_settle(snap, now_s, wish=wish, cause=cause), unread=tuple(blind))
 
 
 RULES: tuple[Rule, ...] = (
