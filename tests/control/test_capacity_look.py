@@ -142,3 +142,12 @@ def test_a_tier_that_sleeps_is_part_of_the_plan_as_it_is(fleet: Planned):
     small = seen(fleet).tiers[0]
 
     assert (small.replicas, small.replicas_min, small.replicas_max) == (0, 0, 0)
+
+
+def test_a_pinned_tier_is_part_of_the_plan_as_it_is(fleet: Planned):
+    key = next(key for key in fleet.store.objects if (key.kind, key.name) == ("ModelTier", "small"))
+    fleet.store.objects[key]["metadata"]["annotations"] = {names.ANNOTATION_PIN_REPLICAS: "3"}
+    fleet.store.objects[key]["status"] = {"desiredReplicas": 3}
+    small = seen(fleet).tiers[0]
+
+    assert (small.replicas, small.replicas_min, small.replicas_max) == (3, 3, 3)

@@ -9,7 +9,9 @@ import pytest
 from modelfleet import names
 from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
+from modelfleet.plan import learned
 from modelfleet.plan.buckets import Buckets
+from modelfleet.plan.learned import Learned
 from modelfleet.plan.load import Answers, CascadeLoad, FleetLoad, TierLoad
 from modelfleet.plan.record import decode
 from modelfleet.plan.snapshot import Name
@@ -310,6 +312,11 @@ def notes(fleet: Planned) -> Any:
     return fleet.api.notes.get(Key("ConfigMap", "ns", "chat-cascade-plan"))
 
 
+def learned_of(fleet: Planned) -> Learned:
+    found: Learned = learned.decode(notes(fleet)["data"]["learned.json"])
+    return found
+
+
 def swing(fleet: Planned, at: int) -> None:
     fleet.load(rps=6.0 + 5.0 * ((at * 7) % 11) / 11)
 
@@ -356,6 +363,35 @@ async def test_without_the_notes_it_waits(fleet: Planned):
     fleet.store.refuses = False
     await fleet.tick()
     assert fleet.replicas() > before
+
+
+async def test_after_a_long_absence_the_source_knows_better(fleet: Planned):
+    fleet.load(rps=20.0)
+    for _ in range(21):
+        await fleet.tick()
+    fleet.loop = fleet.restarted()
+    fleet.load(rps=1.0)
+    before = fleet.replicas()
+    await fleet.tick(after_s=7200.0)
+    assert fleet.replicas() == before  # nobody looked, so nobody knows what the load asked for
+
+    for _ in range(25):
+        await fleet.tick()
+    assert fleet.replicas() < before
+    assert set(learned_of(fleet).state.rates_rps) == {1.0}
+
+
+async def test_a_plan_that_begins_shrinks_nothing_before_its_window(fleet: Planned):
+    fleet.store.objects[SMALL]["status"] = {"desiredReplicas": 8}
+    fleet.ready("small", 8)
+    fleet.load(rps=1.0)
+    for _ in range(19):
+        await fleet.tick()
+    assert fleet.replicas()[0] == 8
+
+    for _ in range(3):
+        await fleet.tick()
+    assert fleet.replicas()[0] < 8
 
 
 async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):

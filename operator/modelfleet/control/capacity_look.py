@@ -128,7 +128,9 @@ def _facts(
     tier, load, snap = sight.seen.tiers[name], sight.load(name), sight.fleet.tiers.get(name)
     child = Key("Deployment", name.namespace, names.tier_child(name.name))
     wanted = snap.replicas if snap is not None else wanted_replicas(tier, sight.view.get(child))
-    planned = snap is not None and not snap.targets and snap.replicas > 0
+    # Whoever pins or pauses a tier has decided for it, and the others make up for that.
+    by_hand = snap is not None and (snap.pinned is not None or bool(snap.paused))
+    planned = snap is not None and not snap.targets and snap.replicas > 0 and not by_hand
     scaling = tier.spec.scaling
     past = learned.shown.get(name.name, Shown())
     ages = sight.starting.starting_s.get(name, ())

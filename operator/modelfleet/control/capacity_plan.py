@@ -16,7 +16,8 @@ from modelfleet.errors import ClusterError
 from modelfleet.plan import demand, planner, publish
 from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group, groups, unplanned
-from modelfleet.plan.learned import Shown, state_of, with_start
+from modelfleet.plan.learned import Shown, after_silence, state_of, with_start
+from modelfleet.plan.load import MEANS_S
 from modelfleet.plan.publish import Law
 from modelfleet.plan.service_level import WithinSlo, judge
 from modelfleet.plan.snapshot import FleetSnapshot, Name
@@ -24,6 +25,7 @@ from modelfleet.plan.snapshot import FleetSnapshot, Name
 # 95 of 100 are to keep each objective.  Over an hour, with both of them and misses of every other cause, that needs
 # room.
 _GOAL = 0.97
+_SILENCE_S = 60.0  # without a look; an operator that is replaced is away for less
 _NOTES_MAX = 50  # written after one look; those that are left are due after the next
 _LOG = structlog.get_logger("modelfleet.capacity")
 
@@ -127,7 +129,9 @@ class Planners:
             tiers = tuple(tier.name for tier in one.planning.group.tiers)
             known = self.memory.learned[owner]
             shown = {tier.name: _shown(tier) for tier in one.planning.look.tiers}
-            self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers, shown=shown)
+            self.memory.learned[owner] = replace(
+                known, state=one.state, tiers=tiers, shown=shown, at_s=one.planning.look.now_s
+            )
             self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
         due = [one.planning.group.owner for one in planned if self.notes.due(one.planning.group.owner)]
         for owner in due[:_NOTES_MAX]:
@@ -141,9 +145,13 @@ class Planners:
         self.memory.learned[group.owner] = learned
         look = look_at(group, sight, learned)
         state = state_of(learned, [tier.name for tier in group.tiers])
-        if look.complete and not state.rates_rps:
+        # After a long silence the past that the source still knows is nearer than the one that was learned.
+        gap_s = look.now_s - learned.at_s
+        if look.complete and (not state.rates_rps or gap_s > MEANS_S):
             rates = demand.past_rates(look.counts, interval_s=look.interval_s, look_s=look.look_s)
             state = replace(state, rates_rps=rates)
+        if gap_s > _SILENCE_S:
+            state = after_silence(state, look)
         return Planning(
             group,
             look,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from modelfleet.plan.planner import State
+from modelfleet.plan.planner import Look, State
 from modelfleet.plan.rails import Course
 
 TEXT_BYTES_MAX = 65_536
@@ -51,6 +51,7 @@ class Learned:
     tiers: tuple[str, ...] = ()
     starts: Mapping[str, tuple[Start, ...]] = field(default_factory=dict)  # by tier, the oldest first
     shown: Mapping[str, Shown] = field(default_factory=dict)  # by tier
+    at_s: float = 0.0  # of the last look
 
 
 _TEXT: TypeAdapter[Learned] = TypeAdapter(Learned)
@@ -87,6 +88,25 @@ def state_of(learned: Learned, tiers: Sequence[str]) -> State:
             tuple(known[places[tier]] if tier in places else fresh for tier in tiers) if known else ()
         )
     return replace(state, **moved)
+
+
+def after_silence(state: State, look: Look) -> State:
+    """For the first look after a time in which nobody looked: nothing shrinks before its window has passed again.
+
+    Nobody knows what the load asked for meanwhile, so it may have been what runs.
+    """
+    courses = state.courses or tuple(Course() for _ in look.tiers)
+    held = tuple(
+        replace(
+            course,
+            wishes=(
+                *(wish for wish in course.wishes if wish[1] != tier.replicas),
+                (look.now_s, tier.replicas),
+            ),
+        )
+        for course, tier in zip(courses, look.tiers, strict=True)
+    )
+    return replace(state, courses=held)
 
 
 def with_start(learned: Learned, tier: str, start: Start) -> Learned:
