@@ -226,7 +226,7 @@ class ModelTierSpec(ApiModel):
     )
     scaling: Scaling | None = Field(
         default=None,
-        description="Let the operator choose the number of replicas, from what Prometheus measures.",
+        description="Let the operator choose the number of replicas, from what is measured of its load.",
     )
     routing: Routing | None = Field(
         default=None, description="How the router chooses a replica. Default: by load alone."

@@ -4,6 +4,7 @@ A start that falls into an hour which the clock skips comes right after that hou
 the first time.  A duration is time that passes, so ten hours are ten hours on every day.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -12,6 +13,7 @@ from functools import lru_cache
 from cronsim import CronSim, CronSimError
 
 _FIELDS = 5
+_MINUTE_S = 60.0
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -69,8 +71,17 @@ def _cron_fault(cron: str) -> str | None:
 
 def _runs(schedule: Schedule, now_s: float) -> bool:
     """Whether it started less than its duration ago."""
-    since_s = now_s - schedule.duration_s
-    since = datetime.fromtimestamp(since_s, schedule.zone)
+    assert schedule.zone is not None
+    # Starts are whole minutes, so what comes after the minute begun comes after all of its seconds.
+    since_min = math.floor((now_s - schedule.duration_s) / _MINUTE_S)
+    start_s = _first_start_s(schedule.cron, schedule.zone, since_min)
+    return start_s is not None and start_s <= now_s
+
+
+@lru_cache(maxsize=4096)
+def _first_start_s(cron: str, zone: tzinfo, since_min: int) -> float | None:
+    """The first start after a minute, counted from the epoch; many tiers ask for the same one, and all of them often."""
+    since_s = since_min * _MINUTE_S
     # In an hour that comes twice the first starts found may lie before `since`: local time does not tell.
-    starts_s = (each.timestamp() for each in CronSim(schedule.cron, since))
-    return next((start_s <= now_s for start_s in starts_s if start_s > since_s), False)
+    starts_s = (each.timestamp() for each in CronSim(cron, datetime.fromtimestamp(since_s, zone)))
+    return next((start_s for start_s in starts_s if start_s > since_s), None)
