@@ -69,6 +69,17 @@ CASES = {
         ),
         [("chat", ["chat"], ["small", "big"], False)],
     ),
+    "pinned weights are not moved": (
+        (
+            cascade(
+                "chat",
+                tiers=named("small", "big"),
+                slo=SLO,
+                annotations={"modelfleet.dev/pin-weights": "small=100"},
+            ),
+        ),
+        [("chat", ["chat"], ["small", "big"], False)],
+    ),
     "fixed weights are not moved": (
         (cascade("chat", tiers=named("small", "big"), slo=SLO, weights={"mode": "Fixed"}),),
         [("chat", ["chat"], ["small", "big"], False)],

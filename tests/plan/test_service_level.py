@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from modelfleet.api.cascade import Cascade
 from modelfleet.plan.planner import Look, Plan, Settings, State, plan
 from modelfleet.plan.service_level import WithinSlo, attained, judge
 from modelfleet.plan.sizing import Objectives
+from tests.make import cascade
 from tests.plan.test_planner import BIG, CALM, SMALL, STEADY
 
 ALONE = replace(CALM, tiers=(replace(SMALL, share=1.0),))
@@ -94,3 +96,32 @@ def test_nothing_is_impossible_while_nothing_is_known():
 
     assert judged(quiet, STEADY).reason != "Infeasible"
     assert isinstance(plan(quiet, STEADY, Settings())[0], Plan)
+
+
+def chat(target: int | None, *, most: int = 100, least: int = 0, **small: object) -> Cascade:
+    return cascade(
+        "chat",
+        tiers=[
+            {"name": "small", "tierRef": {"name": "small"}, "weight": {"initial": 1, "min": least}, **small},
+            {"name": "big", "tierRef": {"name": "big"}, "weight": {"max": most}}
+            | ({} if target is None else {"targetShare": target}),
+        ],
+    )
+
+
+REACH = {
+    "within its bounds": (chat(30, most=40), None),
+    "no target": (chat(None, most=10), None),
+    "above what may enter": (chat(30, most=10), "let it have 10 at most"),
+    "the others take too much": (chat(30, least=80), "let it have 20 at most"),
+    "answers are judged": (chat(30, most=10, accept={"signal": "MeanLogprob", "threshold": "-1"}), None),
+}
+
+
+@pytest.mark.parametrize(("owner", "want"), REACH.values(), ids=REACH)
+def test_a_share_out_of_reach_is_told_with_what_is_in_reach(owner: Cascade, want: str | None):
+    found, after = plan(CALM, STEADY, Settings())
+    judged = judge(CALM, found, after, cascade=owner)
+
+    assert judged.reason == ("Infeasible" if want else "Kept")
+    assert (want or "") in judged.message

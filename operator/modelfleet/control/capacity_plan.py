@@ -93,12 +93,12 @@ class Planners:
         found = {}
         for one in planned:
             look = one.planning.look
-            within = judge(look, one.plan, one.state)
             rates = {name: _rate(seen, name) for name in one.planning.group.cascades}
             total = sum(rates.values())
             for name, rate in rates.items():
                 cascade = seen.cascades[name]
                 part = rate / total if total else 1 / len(rates)
+                within = judge(look, one.plan, one.state, cascade=cascade)
                 law = publish.law(one, name, cascade, part=part, shown=shown_law(cascade))
                 found[name] = Outcome(within, law)
         return found

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from modelfleet.api import pins
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.model_tier import ModelTier
@@ -94,8 +95,10 @@ def moves(cascade: Cascade) -> bool:
     Not where answers are judged: entries past the judge are not what its user asked for.
     """
     spec = cascade.spec
+    pinned = pins.weights(cascade.metadata.annotations, tiers=[step.name for step in spec.tiers]).weights
     return (
         spec.weights.mode == "Auto"
+        and not pinned
         and len(spec.tiers) > 1
         and all(step.accept is None for step in spec.tiers)
     )

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from modelfleet.api.cascade import Cascade
 from modelfleet.plan.demand import given
 from modelfleet.plan.planner import Look, Plan, State, TierLook, TierPlan
 from modelfleet.plan.sizing import Objectives, step_s, ttft_s
 
 GOAL = 0.95  # of the answers of the last hour
 ANSWERS_MIN = 20  # fewer say nothing
+_PERCENT = 100
 _RECENT = 4  # counts that tell the present rate
 _MS_PER_S = 1000
 
@@ -30,13 +32,15 @@ def attained(state: State) -> float | None:
     return sum(good for _, good in state.answered) / answers if answers >= ANSWERS_MIN else None
 
 
-def judge(look: Look, plan: Plan, state: State) -> WithinSlo:
-    """What to say of it."""
+def judge(look: Look, plan: Plan, state: State, *, cascade: Cascade | None = None) -> WithinSlo:
+    """What to say of it.  `cascade`: with what its own bounds forbid."""
     wrong = [
         text
         for tier, one in zip(look.tiers, plan.tiers, strict=True)
         if (text := _short(look, plan, tier, one))
     ]
+    if cascade is not None and (text := out_of_reach(cascade)):
+        wrong.append(text)
     if wrong:
         return WithinSlo("False", "Infeasible", "; ".join(wrong))
     share = attained(state)
@@ -45,6 +49,23 @@ def judge(look: Look, plan: Plan, state: State) -> WithinSlo:
     if share < GOAL:
         return WithinSlo("False", "Missed", "Fewer than 95 % of the answers of the last hour kept spec.slo")
     return WithinSlo("True", "Kept", "95 % of the answers of the last hour and more kept spec.slo")
+
+
+def out_of_reach(cascade: Cascade) -> str | None:
+    """Why entries can never give the last tier its targetShare, with what they can; None where they can.
+
+    Where answers are judged, it gets more than enters there.
+    """
+    *before, last = cascade.spec.tiers
+    target = last.target_share
+    if target is None or not before or any(step.accept is not None for step in before):
+        return None
+    most = last.weight.max if last.weight else _PERCENT
+    taken = sum(step.weight.min for step in before if step.weight)
+    reach = min(most, _PERCENT - taken)
+    if target <= reach:
+        return None
+    return f"targetShare {target} of {last.name} is out of reach: weight.min and weight.max let it have {reach} at most"
 
 
 def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan) -> str | None:
