@@ -196,7 +196,8 @@ def test_arrivals_by_interval_agree(tmp_path: Path):
 
 
 def _case(told: Scraped, rows: list[Query]) -> dict[str, object]:
-    found = told.read().rows(since_s=SINCE_S)
+    look = told.read().look(since_s=SINCE_S)
+    found = {row.name: look.row(row) for row in rows}
     return {
         "interval": f"{READ_S}s",
         "input_series": told.for_promtool(),
@@ -232,6 +233,8 @@ IN_FLIGHT = f"{_R}requests_in_flight{{{_STEP.format('small')}}}"
 STARTED = f"{_R}requests_started_total{{{_STEP.format('small')}}}"
 TTFT = f'{_R}time_to_first_token_seconds_bucket{{{_STEP.format("small")},le="+Inf"}}'
 SMALL, CHAT = Name("team", "small"), Name("team", "chat")
+
+(TTFT_ROW,) = (row for row in queries.TABLE if row.name == "ttft")
 
 # What routers a and b count of entries at every scrape (None: no answer), and what is known of it after the last one.
 Story = tuple[list[float | None], list[float | None], tuple[float | None, int]]
@@ -274,7 +277,8 @@ def test_a_partial_answer_is_incomplete_and_never_a_zero(story: Story):
             if value is not None and value != GONE:
                 readings.take(pod, Page(5.0 * at, reader.read(f"{IN_FLIGHT} 1\n{STARTED} {value}\n")))
         readings.mark(5.0 * at, pods)
-    rows = readings.rows(since_s=15.0)
+    look = readings.look(since_s=15.0)
+    rows = {row.name: look.row(row) for row in queries.TABLE}
     load = fleet_load(rows, readings.counts(), targets=Targets(), source="Direct", since_s=15.0)
     cascade = load.cascades.get(CHAT, CascadeLoad())
 
@@ -291,7 +295,7 @@ def test_a_window_that_is_not_full_tells_no_idleness():
     for at in range(9):
         readings.take(ROUTERS[0], Page(5.0 * at, reader.read(f"{IN_FLIGHT} 0\n{TTFT} 4\n")))
         readings.mark(5.0 * at, ROUTERS)
-        counts.append(len(readings.rows(since_s=5.0)["ttft"]))
+        counts.append(len(readings.look(since_s=5.0).row(TTFT_ROW)))
 
     assert counts == [0] * 7 + [1] * 2  # from 35 s on
 

@@ -10,7 +10,9 @@ A, B, C = Series("a", {}), Series("b", {}), Series("c", {})
 def gains(totals: Totals, start_s: float) -> dict[str, float]:
     start = totals.before(start_s)
     assert start is not None
-    return {series.name: gain for series, gain in totals.gains(start, totals.marks[-1])}
+    return {
+        series.name: gain for name in "abc" for series, gain in totals.gains(name, start, totals.marks[-1])
+    }
 
 
 def test_what_was_gained_since_a_moment():
@@ -78,6 +80,6 @@ def test_a_window_is_never_shorter_than_what_it_was_asked_for(moments: list[tupl
         assert start.at_s <= now_s - window_s + 1e-5 or start is totals.marks[0]
         if now_s <= 240.0:
             assert start.at_s == 0.0 or now_s - start.at_s <= window_s + 30.0 + 20.0
-        (gain,) = (each for series, each in totals.gains(start, totals.marks[-1]))
+        (gain,) = (each for series, each in totals.gains("a", start, totals.marks[-1]))
         assert abs(gain - (told[-1][1] - dict(told)[start.at_s])) < 1e-6
     assert len(totals.marks) < 61 + 11

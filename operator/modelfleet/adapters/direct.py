@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from modelfleet.adapters.fleet_load import fleet_load
+import structlog
+
+from modelfleet.adapters import queries
+from modelfleet.adapters.fleet_load import Numbers, fleet_load
 from modelfleet.adapters.pages import FRESH_S, Pages
 from modelfleet.adapters.readings import Readings
 from modelfleet.errors import MetricsError
 from modelfleet.plan.load import INTERVAL_S, FleetLoad
 from modelfleet.plan.targets import Pod, Targets
 
+_LOG = structlog.get_logger("modelfleet.direct")
 READ_S = 5.0  # between two readings of the routers
 ENGINES_S = 15.0  # and of the engines, whose pages are many and change slowly
 BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read less often,
@@ -33,6 +37,7 @@ class DirectMetrics:
         self._now_s = now_s
         self._readings = Readings()
         self._reading: asyncio.Task[None] | None = None
+        self._settled = asyncio.Lock()  # while a look goes through the readings none is completed
         self._engines_s = -math.inf  # when they were read
         self._busy_s = 0.0  # of this thread, for the last reading
 
@@ -40,7 +45,10 @@ class DirectMetrics:
         """Read until cancelled.  What was read by an earlier leadership is too old to go on from."""
         self._readings = Readings()
         while True:
-            await self._read()
+            try:
+                await self._read()
+            except Exception:  # noqa: BLE001  a bug here must not end what leads
+                _LOG.exception("reading failed")
             await asyncio.sleep(min(max(READ_S, self._busy_s / BUSY_SHARE_MAX), READ_S_MAX))
 
     async def load(self, *, since_s: float = INTERVAL_S) -> FleetLoad:
@@ -51,7 +59,13 @@ class DirectMetrics:
         targets = self._targets()
         if targets.routers and not self._readings.answered:
             raise MetricsError("no router has answered the operator yet")
-        rows, counts = self._readings.rows(since_s=since_s), self._readings.counts()
+        async with self._settled:
+            look = self._readings.look(since_s=since_s)
+            rows: dict[str, Numbers] = {}
+            for row in queries.TABLE:
+                rows[row.name] = look.row(row)
+                await asyncio.sleep(0)  # of a large fleet each takes milliseconds, which others wait for
+            counts = self._readings.counts()
         return fleet_load(rows, counts, targets=targets, source="Direct", since_s=since_s)
 
     async def _read(self) -> None:
@@ -71,8 +85,9 @@ class DirectMetrics:
             _, late = await asyncio.wait(asked, timeout=READING_S_MAX)
             for task in late:
                 task.cancel()
-        with self._busy():
-            readings.mark(self._now_s(), [*targets.routers, *targets.engines])
+        async with self._settled:
+            with self._busy():
+                readings.mark(self._now_s(), [*targets.routers, *targets.engines])
         self._busy_s += self._pages.busy_s - spent_s
 
     async def _take(self, readings: Readings, pod: Pod) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from modelfleet.adapters import queries
 from modelfleet.plan.buckets import Buckets
@@ -59,10 +60,10 @@ class _Rows:
         place = (name, label, *by)
         if place not in self._parts:
             labels = next(row.by for row in queries.TABLE if row.name == name)
-            at, part = [labels.index(each) for each in by], labels.index(label)
+            of, part = itemgetter(*map(labels.index, by)), labels.index(label)
             found: dict[Key, dict[str, float]] = {}
             for values, number in self._rows[name].items():
-                mine = found.setdefault(tuple(values[each] for each in at), {})
+                mine = found.setdefault(of(values), {})
                 mine[values[part]] = mine.get(values[part], 0.0) + number
             self._parts[place] = found
         return self._parts[place].get(key, {})

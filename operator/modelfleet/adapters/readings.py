@@ -8,7 +8,7 @@ from collections.abc import Collection
 from itertools import pairwise
 
 from modelfleet.adapters import queries
-from modelfleet.adapters.fleet_load import Arrivals, Numbers
+from modelfleet.adapters.fleet_load import Arrivals
 from modelfleet.adapters.pages import Page
 from modelfleet.adapters.series import Series
 from modelfleet.adapters.totals import Keep, Mark, Totals
@@ -96,25 +96,22 @@ class Readings:
         """Whether any router did."""
         return any(pod.tier is None and self._fresh(pod, told) for pod, told in self._pods.items())
 
-    def rows(self, *, since_s: float) -> dict[str, Numbers]:
-        """Every row of the table, as of the last reading.  `since_s`: how long before it the last look was."""
-        if self.at_s is None:
-            return {}
-        look = Look(
-            now_s=self.at_s,
+    def look(self, *, since_s: float) -> Look:
+        """Everything as of the last reading.  `since_s`: how long before it the last look was."""
+        return Look(
+            now_s=self.at_s or 0.0,
             pods=[told for pod, told in self._pods.items() if self._fresh(pod, told)],
             lately=self._lately,
             hour=self._hour,
             since_s=since_s,
         )
-        return {row.name: look.row(row) for row in queries.TABLE}
 
     def counts(self) -> Arrivals:
         """Arrivals by Cascade in whole intervals, the newest last."""
         ends = self._ends()
         found: dict[tuple[str, ...], list[float]] = {}
         for at, (start, end) in enumerate(pairwise(ends)):
-            for series, gain in self._arrivals.gains(start, end):
+            for series, gain in self._arrivals.gains(queries.COUNTS.series[0], start, end):
                 found.setdefault(series.key(queries.CASCADE), [0.0] * (len(ends) - 1))[at] += gain
         return found
 

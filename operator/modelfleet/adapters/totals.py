@@ -36,6 +36,7 @@ class Totals:
     def __init__(self, *keeps: Keep) -> None:
         self._keeps = keeps
         self._index: dict[Series, int] = {}
+        self._named: dict[str, list[Series]] = {}
         self._now: array[float] = array("d")
         self._marks: list[Mark] = []
 
@@ -44,6 +45,7 @@ class Totals:
         at = self._index.get(series)
         if at is None:
             at = self._index[series] = len(self._now)
+            self._named.setdefault(series.name, []).append(series)
             self._now.append(0.0)
         self._now[at] += gain
 
@@ -79,12 +81,14 @@ class Totals:
             self._marks[max(0, place - 1) : place + 1], key=lambda mark: abs(mark.at_s - at_s), default=None
         )
 
-    def gains(self, start: Mark, end: Mark) -> Iterator[tuple[Series, float]]:
-        """What every series gained between two moments."""
-        early, late = start.totals, end.totals
-        for series, at in self._index.items():
-            if at < len(late):
-                yield series, late[at] - (early[at] if at < len(early) else 0.0)
+    def gains(self, name: str, start: Mark, end: Mark) -> Iterator[tuple[Series, float]]:
+        """What every series of this name gained between two moments."""
+        early, late, index = start.totals, end.totals, self._index
+        begun, known = len(early), len(late)
+        for series in self._named.get(name, ()):
+            at = index[series]
+            if at < known:
+                yield series, late[at] - (early[at] if at < begun else 0.0)
 
     def keep_only(self, series: set[Series]) -> None:
         """Forget all others that gained nothing in the time that is kept."""
@@ -97,6 +101,9 @@ class Totals:
             if each in series or self._now[at] != (first[at] if at < len(first) else 0.0)
         ]
         self._index = {each: new for new, (each, _) in enumerate(places)}
+        self._named = {}
+        for each in self._index:
+            self._named.setdefault(each.name, []).append(each)
         self._now = array("d", (self._now[at] for _, at in places))
         self._marks = [
             Mark(mark.at_s, _picked(mark.totals, [at for _, at in places])) for mark in self._marks

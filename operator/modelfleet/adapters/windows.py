@@ -33,10 +33,15 @@ class PodTold:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What was gained between two moments, by the name of the series."""
+    """From one moment to another."""
 
-    seconds: float
-    gains: Mapping[str, Sequence[tuple[Series, float]]]
+    totals: Totals
+    start: Mark
+    end: Mark
+
+    @property
+    def seconds(self) -> float:
+        return self.end.at_s - self.start.at_s
 
 
 class Look:
@@ -50,7 +55,6 @@ class Look:
         self._since_s = since_s
         # What nobody tells any more is not told as nothing gained.
         self._told = {series for told in pods for series in told.page.samples}
-        self._windows: dict[tuple[str, float], _Window] = {}
         self._ways: Mapping[How, Callable[[Query], Numbers]] = {
             "Now": self._now,
             "Mean": self._mean,
@@ -79,13 +83,12 @@ class Look:
         return found
 
     def _mean(self, row: Query) -> Numbers:
-        if row.window_s > RATE_S:
-            window = self._window(self._lately, row.window_s)
-            if window.seconds <= 0:
-                return {}
-            gains = window.gains.get(row.series[0], ())
-            return _summed(row, ((series, gain / window.seconds) for series, gain in gains))
-        return _summed(row, self._means(row, self._now_s))
+        if row.window_s <= RATE_S:
+            return _summed(row, self._means(row, self._now_s))
+        window = self._window(row)
+        if window is None or window.seconds <= 0:
+            return {}
+        return _summed(row, ((series, gain / window.seconds) for series, gain in self._gains(row, window)))
 
     def _before(self, row: Query) -> Numbers:
         return _summed(row, self._means(row, self._now_s - row.window_s))
@@ -113,41 +116,46 @@ class Look:
         return found
 
     def _rate(self, row: Query) -> Numbers:
-        window = self._window(self._lately, row.window_s)
-        if window.seconds < _FULL_MIN * row.window_s:
+        window = self._window(row)
+        if window is None or window.seconds < _FULL_MIN * row.window_s:
             return {}
-        return _summed(row, ((series, gain / window.seconds) for series, gain in _gains(row, window)))
+        return _summed(row, ((series, gain / window.seconds) for series, gain in self._gains(row, window)))
 
     def _increase(self, row: Query) -> Numbers:
-        window = self._window(self._hour if row.group == "hour" else self._lately, row.window_s)
+        window = self._window(row)
         least_s = _FULL_MIN * row.window_s if row.window_s <= RATE_S else 0.0
-        if window.seconds <= least_s:
+        if window is None or window.seconds <= least_s:
             return {}
         # Moments long ago are kept rarely: of a window that had to begin earlier, the part that was asked for.
         part = min(1.0, row.window_s / window.seconds)
-        return _summed(row, ((series, gain * part) for series, gain in _gains(row, window)))
+        return _summed(row, ((series, gain * part) for series, gain in self._gains(row, window)))
 
     def _since(self, row: Query) -> Numbers:
         # The look before was at a reading, too: the one that is nearest.
-        window = self._from(self._lately, self._lately.nearest(self._now_s - self._since_s), self._since_s)
-        return _summed(row, _gains(row, window)) if window.seconds > 0 else {}
+        start = self._lately.nearest(self._now_s - self._since_s)
+        if start is None or start is self._lately.marks[-1]:
+            return {}
+        return _summed(row, self._gains(row, _Window(self._lately, start, self._lately.marks[-1])))
 
-    def _window(self, totals: Totals, seconds: float) -> _Window:
-        return self._from(totals, totals.before(self._now_s - seconds), seconds)
+    def _window(self, row: Query) -> _Window | None:
+        totals = self._hour if row.group == "hour" else self._lately
+        start = totals.before(self._now_s - row.window_s)
+        return None if start is None else _Window(totals, start, totals.marks[-1])
 
-    def _from(self, totals: Totals, start: Mark | None, seconds: float) -> _Window:
-        place = ("hour" if totals is self._hour else "lately", seconds)
-        if place not in self._windows:
-            gains: dict[str, list[tuple[Series, float]]] = {}
-            length_s = 0.0
-            if start is not None:
-                end = totals.marks[-1]
-                length_s = end.at_s - start.at_s
-                for series, gain in totals.gains(start, end):
-                    if series in self._told:
-                        gains.setdefault(series.name, []).append((series, gain))
-            self._windows[place] = _Window(length_s, gains)
-        return self._windows[place]
+    def _gains(self, row: Query, window: _Window) -> Values:
+        """What the series of a row gained; a stand-in counts where there is no real one of the same pod."""
+        seen: set[tuple[str, ...]] = set()
+        for name in row.series:
+            found = [
+                (series, gain)
+                for series, gain in window.totals.gains(name, window.start, window.end)
+                if series in self._told and not (seen and series.key(row.by) in seen)
+            ]
+            if len(row.series) > 1:
+                seen |= {series.key(row.by) for series, _ in found}
+            if row.only:
+                found = [each for each in found if _counts(row, each[0])]
+            yield from found
 
 
 def _of(row: Query, told: PodTold) -> Sequence[tuple[Series, float]]:
@@ -155,22 +163,14 @@ def _of(row: Query, told: PodTold) -> Sequence[tuple[Series, float]]:
     return next((told.gauges[name] for name in row.series if name in told.gauges), ())
 
 
-def _gains(row: Query, window: _Window) -> Values:
-    """What the series of a row gained; a stand-in counts where there is no real one of the same pod."""
-    seen: set[tuple[str, ...]] = set()
-    for name in row.series:
-        found = [
-            (series, gain) for series, gain in window.gains.get(name, ()) if series.key(row.by) not in seen
-        ]
-        seen |= {series.key(row.by) for series, _ in found} if len(row.series) > 1 else set()
-        for series, gain in found:
-            if all(series.labels.get(label) in values for label, values in row.only.items()):
-                yield series, gain
+def _counts(row: Query, series: Series) -> bool:
+    return all(series.labels.get(label) in values for label, values in row.only.items())
 
 
 def _summed(row: Query, values: Iterable[tuple[Series, float]]) -> Numbers:
     found: dict[tuple[str, ...], float] = {}
+    by, known = row.by, found.get
     for series, value in values:
-        key = series.key(row.by)
-        found[key] = found.get(key, 0.0) + value
+        key = series.key(by)
+        found[key] = known(key, 0.0) + value
     return found
