@@ -17,7 +17,7 @@ bench-logprobs: venv ## what log probabilities cost llama.cpp and vLLM, into ben
 bench-capacity: venv ## the planner beside its peers on real traces (MODELFLEET_TRACES): bench/out/capacity.json (1 h, resumable)
 	PYTHONPATH=operator:. $(PY) -m bench.capacity
 .PHONY: bench-capacity
-bench-capacity-quick: venv ## the same on synthetic loads, directions only (about 3 min)
+bench-capacity-quick: venv ## the same on synthetic loads, directions only (about 1 min)
 	PYTHONPATH=operator:. $(PY) -m bench.capacity --quick
 .PHONY: bench-capacity-quick
 # Not compiled: an engine takes a thousand times what the router does.

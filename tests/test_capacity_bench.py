@@ -8,7 +8,7 @@ from bench.capacity.cells import Cells
 from bench.capacity.experiment import Experiment
 from bench.capacity.fronts import Point, best_peer, level, need, tuned
 from bench.capacity.measure import NAMES, figure, rank
-from bench.capacity.quick import check
+from bench.capacity.quick import GRIDS, check
 
 FRONT = [Point(0.98, 100.0), Point(0.99, 110.0), Point(0.999, 150.0)]
 
@@ -56,6 +56,5 @@ def test_what_was_not_run_is_said():
     assert nothing.why
 
 
-@pytest.mark.slow
 def test_the_directions_hold(tmp_path: Path):
-    assert check(Experiment(Cells(tmp_path, None, seconds=1800.0))) == []
+    assert check(Experiment(Cells(tmp_path, None, seconds=1800.0), grids=GRIDS)) == []

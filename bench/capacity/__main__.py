@@ -13,7 +13,7 @@ from bench.capacity import agreement, exact, measure, report
 from bench.capacity.cells import Cells
 from bench.capacity.experiment import OURS, Experiment, loads
 from bench.capacity.measure import Comparison
-from bench.capacity.quick import check
+from bench.capacity.quick import GRIDS, check
 
 _CACHE = Path.home() / ".cache" / "modelfleet" / "capacity"
 
@@ -56,7 +56,7 @@ def main() -> int:
 
 def quickly(cache: Path) -> int:
     """Directions only; prints what does not hold."""
-    wrong = check(Experiment(Cells(cache, None, seconds=600.0)))
+    wrong = check(Experiment(Cells(cache, None, seconds=600.0), grids=GRIDS))
     for line in wrong:
         print(f"WRONG: {line}", file=sys.stderr)
     print("the directions hold" if not wrong else f"{len(wrong)} directions do not hold")

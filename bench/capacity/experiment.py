@@ -32,15 +32,18 @@ SWEEPS: Mapping[str, Sequence[Mapping[str, float]]] = {
     "scrape loss": [{"scrape_loss": 0.2}],
     "step time": [{"step_factor": factor} for factor in (0.8, 1.2)],
 }
-GRIDS = {"static": STATIC, "oracle": ORACLE}
+Grid = Sequence[tuple[float, ...]]
+GRIDS: Mapping[str, Grid] = {"static": STATIC, "oracle": ORACLE}
 ABLATIONS = ("no-bank", "no-quantile", "no-joint", "routed", "router-only")
 
 
 class Experiment:
     """Everything that has been run, by what was asked."""
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, *, grids: Mapping[str, Grid] | None = None) -> None:
+        """`grids`: by family, instead of the full ones."""
         self.cells = cells
+        self._grids = {**GRIDS, **(grids or {})}
         self.complete = True
         self._tuned: dict[tuple[str, str, str], list[Point]] = {}
 
@@ -58,7 +61,7 @@ class Experiment:
     def picks(self, fleet: str, day: str, family: str) -> Sequence[tuple[float, ...]]:
         """The constants that tuning on that day chose, one for each goal, each once."""
         if (fleet, day, family) not in self._tuned:
-            grid = _grid(fleet, family)
+            grid = self._grid(fleet, family)
             runs = [self.point(Cell(fleet, day, family, constants)) for constants in grid]
             self._tuned[fleet, day, family] = [point for point in runs if point is not None]
         points = self._tuned[fleet, day, family]
@@ -73,17 +76,16 @@ class Experiment:
             return None
         return tuned(self._tuned[fleet, day, family], 0.99).constants
 
+    def _grid(self, fleet: str, family: str) -> Grid:
+        if family in self._grids:
+            return self._grids[family]
+        found = FAMILIES[family]
+        return found.alone if fleet == "one" and found.alone else found.grid
+
     def front(self, fleet: str, load: str, family: str, tuned_on: str) -> list[Point]:
         picks = self.picks(fleet, tuned_on, family)
         points = [self.point(Cell(fleet, load, family, constants)) for constants in picks]
         return [point for point in points if point is not None]
-
-
-def _grid(fleet: str, family: str) -> Sequence[tuple[float, ...]]:
-    if family in GRIDS:
-        return GRIDS[family]
-    found = FAMILIES[family]
-    return found.alone if fleet == "one" and found.alone else found.grid
 
 
 def loads(*, hours: bool = True) -> list[tuple[str, str]]:

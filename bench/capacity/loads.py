@@ -57,7 +57,7 @@ def load(name: str, folder: Path | None, cache: Path) -> Load:
     """`name`: synthetic-DAY, m-large-DAY (and m-mid, m-small), azure-conv, azure-code or mooncake."""
     kept = cache / f"{name}.counts"
     if name.startswith("synthetic"):
-        return _of(name, synthetic(Day(mean_rps=20.0), seconds=43_200, seed=_day(name)), 6.0)
+        return _of(name, synthetic(Day(mean_rps=20.0), seconds=21_600, seed=_day(name)), 6.0)
     if folder is None:
         raise FileNotFoundError(f"{name} needs a folder of traces")
     if name.startswith("m-"):

@@ -6,6 +6,11 @@ from bench.capacity.experiment import Experiment
 
 _TUNED_ON, _LOAD = "synthetic-1", "synthetic-2"
 _PEERS = ("hpa", "kubeai", "llmd-queue")
+_PARTS = tuple((small, big) for small in (0.6, 0.8) for big in (0.75, 1.0, 1.4))
+GRIDS = {
+    "joint": tuple((0.75, 0.5, misses) for misses in (0.004, 0.01, 0.025)),
+    **dict.fromkeys(_PEERS, _PARTS),
+}
 
 
 def check(x: Experiment) -> list[str]:
