@@ -89,7 +89,8 @@ class Experiment:
 
 
 def loads(*, hours: bool = True) -> list[tuple[str, str]]:
-    """Loads to compare on, and the day that policies were tuned on for each."""
+    """Loads to compare on, and the day that policies were tuned on for each; what tells most comes first."""
     second = [(f"{name}-{days[1]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
     first = [(f"{name}-{days[0]}", f"{name}-{TUNED_ON}") for name, days in DAYS.items()]
-    return [*first, *((name, f"m-large-{TUNED_ON}") for name in HOURS if hours), *second]
+    short = [(name, f"m-large-{TUNED_ON}") for name in HOURS if hours]
+    return [*first[:1], *short, *first[1:], *second]
