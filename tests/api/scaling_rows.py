@@ -26,6 +26,7 @@ ACCEPTED_SCALING = {
     "a schedule every quarter of an hour, by names": cron("*/15 0,6-18/2 1-7,L JAN,jul-DEC mon-FRI"),
     "the last Friday of the month": cron("30 23 * * 5L"),
     "the second Tuesday of the month": cron("5 0 * * 2#2"),
+    "the same by its name": cron("5 0 * * tue#2"),
     "the last weekday of the month": cron("0 0 LW * *"),
     "a schedule by UTC, for that is the default": schedules({"timeZone": "UTC"}),
     "a time zone in three parts": schedules({"timeZone": "America/Argentina/Buenos_Aires"}),

@@ -114,6 +114,23 @@ CASES = {
         ),
         (1, "AtMinimum"),
     ),
+    "quiet for long enough, but a query gives work: stays": (
+        replace(sleepy(1), targets=(replace(MINE, reading=fresh(1.0)),)),
+        (1, "AtMinimum"),
+    ),
+    "quiet for long enough, and a query gives none: sleeps": (
+        replace(sleepy(1), targets=(replace(MINE, reading=fresh(0.0)),)),
+        (0, "Idle"),
+    ),
+    "quiet for long enough, a query cannot be read: stays": (
+        replace(sleepy(1), targets=(MINE,)),
+        (1, "MetricsStale"),
+    ),
+    "asleep, and a query gives work: one replica": (
+        replace(sleepy(0), targets=(replace(MINE, reading=fresh(1.0)),)),
+        (1, "WokenUp"),
+    ),
+    "asleep, and a query cannot be read: stays": (replace(sleepy(0), targets=(MINE,)), (0, "Idle")),
     "asleep: stays, whatever the metrics say": (loaded(99.0, replicas=0, sleep=QUIET), (0, "Idle")),
     "asleep and blind: stays": (replace(blinded(Missing()), replicas=0, sleep=QUIET), (0, "Idle")),
     "asleep and wanted: one replica": (sleepy(0, wanted=True), (1, "WokenUp")),

@@ -2,9 +2,10 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelfleet.api.schedules import CRON_PATTERN
 from modelfleet.plan.schedule import Schedule, Scheduled, fault, scheduled
 
 ZURICH = ZoneInfo("Europe/Zurich")
@@ -92,6 +93,15 @@ FAULTS = {
 @pytest.mark.parametrize(("schedule", "want"), FAULTS.values(), ids=FAULTS)
 def test_fault(schedule: Schedule, want: str | None):
     assert fault(schedule) == want
+
+
+@settings(max_examples=100, deadline=None)
+@given(cron=st.from_regex(CRON_PATTERN, fullmatch=True), now_s=st.floats(1.7e9, 2.0e9))
+def test_whatever_the_api_server_takes_runs_or_says_why_not(cron: str, now_s: float):
+    found = scheduled([office(cron, hours=24)], now_s)
+
+    assert len(found.problems) <= 1
+    assert found.replicas in (0, 3)
 
 
 def test_a_broken_schedule_keeps_no_other_from_counting():

@@ -26,7 +26,7 @@ CRON_PATTERN = (
             _field("[01]?[0-9]|2[0-3]"),
             _field("0?[1-9]|[12][0-9]|3[01]", more="|(?i:LW?)"),
             _field(_MONTH),
-            _field(_DAY, more="|[0-7](?i:L|#[1-5])"),
+            _field(_DAY, more=f"|[0-7](?i:L)|({_DAY})#[1-5]"),
         )
     )
     + "$"

@@ -61,6 +61,8 @@ def sleep_until_wanted(snap: TierSnapshot, now_s: float) -> Verdict | None:  # n
         return None
     if snap.sleep.wanted:
         return Verdict(1, "WokenUp", "Requests wait for the first replica", 1)
+    if any(_asked(snap)):
+        return Verdict(1, "WokenUp", "A query of spec.scaling gives work for the first replica", 1)
     return Verdict(0, "Idle", _ASLEEP, 0)
 
 
@@ -76,7 +78,9 @@ def sleep_when_quiet(snap: TierSnapshot, now_s: float) -> Verdict | None:  # noq
     ):
         return None
     in_flight = usable(snap.in_flight, stale_after_s=snap.stale_after_s)
-    if min(sleep.quiet_s, sleep.awake_s) < sleep.after_s or in_flight:
+    # What a query cannot tell may be work that comes by another way than the routers.
+    asked = any(amount is None or amount > 0 for amount in _asked(snap))
+    if min(sleep.quiet_s, sleep.awake_s) < sleep.after_s or in_flight or asked:
         return None
     return Verdict(0, "Idle", _ASLEEP, 0)
 
@@ -218,6 +222,15 @@ _MESSAGES = {
 
 def _hold(snap: TierSnapshot, reason: str, message: str) -> Verdict:
     return Verdict(snap.replicas, reason, message, snap.replicas, active=False)
+
+
+def _asked(snap: TierSnapshot) -> list[float | None]:
+    """What the user's own queries give; None where it cannot be told."""
+    return [
+        usable(target.reading, stale_after_s=snap.stale_after_s)
+        for target in snap.targets
+        if target.type == "PromQL"
+    ]
 
 
 def _proposals(snap: TierSnapshot) -> list[Proposal]:
