@@ -24,7 +24,7 @@ from modelfleet.plan.snapshot import FleetSnapshot, Name
 
 # 95 of 100 are to keep each objective.  Over an hour, with both of them and misses of every other cause, that needs
 # room.
-_GOAL = 0.97
+GOAL = 0.97
 _SILENCE_S = 60.0  # without a look; an operator that is replaced is away for less
 _NOTES_MAX = 50  # written after one look; those that are left are due after the next
 _LOG = structlog.get_logger("modelfleet.capacity")
@@ -157,7 +157,7 @@ class Planners:
             look,
             state,
             # What comes to a tier that sleeps wakes it: nobody carries that meanwhile.
-            planner.Settings(goal=_GOAL, pooled=group.pooled and all(tier.replicas for tier in look.tiers)),
+            planner.Settings(goal=GOAL, pooled=group.pooled and all(tier.replicas for tier in look.tiers)),
         )
 
 
