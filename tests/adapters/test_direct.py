@@ -1,6 +1,7 @@
 """The direct source on real routers' pages over HTTP, and what becomes of it when they go."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import httpx
@@ -15,6 +16,7 @@ from modelfleet.plan.load import Kept
 from modelfleet.plan.snapshot import Name
 from modelfleet.plan.targets import Pod, Targets
 from modelfleet.router.metrics import RouterMetrics, TierStats
+from tests.adapters.prometheus_process import Page as Served
 from tests.adapters.test_readings import RECORDED
 
 SMALL, CHAT = Name("team", "small"), Name("team", "chat")
@@ -145,3 +147,25 @@ async def test_it_reads_while_it_runs_and_forgets_what_an_earlier_time_of_leadin
 
     assert load.cascades[CHAT].arrived is None  # one reading tells no gain
     assert load.tiers[SMALL].routers == 2
+
+
+async def test_over_http_as_pods_answer():
+    router = RouterMetrics("team")
+    router.tier("chat", "s", "small").in_flight = 3
+    router.pool("small")
+    texts = [
+        generate_latest(router.registry()).decode(),
+        (RECORDED / "llama.cpp/metrics-loaded.txt").read_text(),
+    ]
+    with Served(lambda _: texts[0]) as one, Served(lambda _: texts[1]) as other:
+        targets = Targets(
+            routers=(Pod("team", "router-0", "127.0.0.1", one.port),),
+            engines=(Pod("team", "small-0", "127.0.0.1", other.port, SMALL),),
+        )
+        pages = Pages(SERIES, time.monotonic)
+        load = await DirectMetrics(pages, lambda: targets, time.monotonic).load()
+        await pages.close()
+    small = load.tiers[SMALL]
+
+    assert (small.in_flight, small.waiting_engines, small.engines) == (3.0, 4.0, 1)
+    assert one.requests[0][1]["Accept-Encoding"] == "identity"

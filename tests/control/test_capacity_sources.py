@@ -48,6 +48,7 @@ async def test_a_store_that_answers_is_used():
     assert await both.used() == "Prometheus"
     assert (both.shown("Prometheus"), both.shown("Direct")) == (1.0, 0.0)
     assert both.direct.asked == 1
+    assert both.sources.stored
 
 
 async def test_without_a_store_what_is_read_directly_is_all():
@@ -56,6 +57,7 @@ async def test_without_a_store_what_is_read_directly_is_all():
 
     assert await both.used() == "Direct"
     assert both.store.asked == 0
+    assert not both.sources.stored
     assert (both.shown("Prometheus"), both.shown("Direct")) == (0.0, 1.0)
 
 
@@ -63,6 +65,7 @@ async def test_a_store_that_fails_is_used_again_once_it_is_steady():
     both = Both()
     both.store.fails = True
     lost = [await both.used(), await both.used()]
+    assert not both.sources.stored
     both.store.fails = False
     again = [await both.used() for _ in range(LOOKS_STEADY)]
 

@@ -22,6 +22,8 @@ from modelfleet.plan.targets import Pod, Targets
 
 _LOG = structlog.get_logger("modelfleet.direct")
 READ_S = 5.0  # between two readings of the routers
+# Likewise, while a store tells as much: a page costs its router 2 ms for each tier, in which it relays nothing.
+SPARE_READ_S = 15.0
 ENGINES_S = 15.0  # and of the engines, whose pages are many and change slowly
 BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read less often,
 READ_S_MAX = 15.0  # but not so rarely that a minute would hold no rate
@@ -29,12 +31,23 @@ READING_S_MAX = 10.0  # who has not answered by then is silent
 
 
 class DirectMetrics:
-    """The load as routers and engines tell it.  `now_s`: monotonic seconds, the clock of `pages`."""
+    """The load as routers and engines tell it.
 
-    def __init__(self, pages: Pages, targets: Callable[[], Targets], now_s: Callable[[], float]) -> None:
+    `now_s`: monotonic seconds, the clock of `pages`; `spare`: whether another source is used at the time.
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        targets: Callable[[], Targets],
+        now_s: Callable[[], float],
+        *,
+        spare: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._pages = pages
         self._targets = targets
         self._now_s = now_s
+        self._spare = spare
         self._readings = Readings()
         self._reading: asyncio.Task[None] | None = None
         self._settled = asyncio.Lock()  # while a look goes through the readings none is completed
@@ -45,11 +58,14 @@ class DirectMetrics:
         """Read until cancelled.  What was read by an earlier leadership is too old to go on from."""
         self._readings = Readings()
         while True:
+            await asyncio.sleep(self._due_s())
+            if self._due_s() > 0:
+                continue  # a look has read meanwhile
             try:
                 await self._read()
             except Exception:  # noqa: BLE001  a bug here must not end what leads
                 _LOG.exception("reading failed")
-            await asyncio.sleep(min(max(READ_S, self._busy_s / BUSY_SHARE_MAX), READ_S_MAX))
+                await asyncio.sleep(READ_S)
 
     async def load(self, *, since_s: float = INTERVAL_S) -> FleetLoad:
         """One look, as of now; the last one was `since_s` ago.  Raises MetricsError while nobody has answered."""
@@ -67,6 +83,15 @@ class DirectMetrics:
                 await asyncio.sleep(0)  # of a large fleet each takes milliseconds, which others wait for
             counts = self._readings.counts()
         return fleet_load(rows, counts, targets=targets, source="Direct", since_s=since_s)
+
+    def _due_s(self) -> float:
+        """How long from now the next reading is."""
+        at_s = self._readings.at_s
+        if at_s is None:
+            return 0.0
+        every_s = SPARE_READ_S if self._spare() else READ_S
+        every_s = min(max(every_s, self._busy_s / BUSY_SHARE_MAX), READ_S_MAX)
+        return max(0.0, at_s + every_s - self._now_s())
 
     async def _read(self) -> None:
         """One reading, or the one under way."""

@@ -17,7 +17,7 @@ from modelfleet.adapters.series import Series, SeriesReader
 HTTP_OK = 200
 TIMEOUT_S = 2.0
 AT_ONCE = 16  # pages under way
-PAGE_BYTES_MAX = 16 * 1024 * 1024  # a router of 1,500 tiers has 15 MB
+PAGE_BYTES_MAX = 16 * 1024 * 1024  # a router of 800 tiers
 FRESH_S = 2.0  # a page that is not older answers whoever asks
 KEPT_S = 60.0  # so long a page nobody asked for again is remembered
 

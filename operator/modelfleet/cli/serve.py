@@ -132,13 +132,16 @@ class Operator:
             lambda: targets(self.ctx.view),
             observe_query=instruments.observe_query,
         )
-        self.direct = DirectMetrics(pages, lambda: targets(self.ctx.view), time.monotonic)
+        self.direct = DirectMetrics(
+            pages, lambda: targets(self.ctx.view), time.monotonic, spare=lambda: sources.stored
+        )
+        sources = Sources(self.prometheus, self.direct, instruments=instruments)
         world = World(
             view=self.ctx.view,
             cluster=cluster,
             events=self.ctx.events,
             clock=clock,
-            metrics=Sources(self.prometheus, self.direct, instruments=instruments),
+            metrics=sources,
             routers=reports,
             queries=UserQueries(
                 lambda: self.ctx.settings.now.prometheus, observe_query=instruments.observe_query

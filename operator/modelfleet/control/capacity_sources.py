@@ -39,6 +39,11 @@ class Sources:
         self._instruments = instruments
         self._answered = LOOKS_STEADY  # looks in a row in which the store answered
 
+    @property
+    def stored(self) -> bool:
+        """Whether the store is used at the time."""
+        return self._store.configured and self._answered >= LOOKS_STEADY
+
     async def load(self, *, since_s: float) -> FleetLoad:
         """One look, by both at once.  Raises MetricsError when neither answers."""
         stored, read = await asyncio.gather(self._ask_store(since_s), self._read(since_s))
