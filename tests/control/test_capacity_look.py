@@ -151,3 +151,26 @@ def test_a_pinned_tier_is_part_of_the_plan_as_it_is(fleet: Planned):
     small = seen(fleet).tiers[0]
 
     assert (small.replicas, small.replicas_min, small.replicas_max) == (3, 3, 3)
+
+
+def test_a_router_has_to_tell_of_its_own_tiers_only(fleet: Planned):
+    """A second Cascade shares a tier and has a router of its own, which knows nothing of the other tier."""
+    fleet.apply(
+        "Cascade",
+        "code",
+        {
+            "modelName": "code",
+            "tiers": [{"name": "m", "tierRef": {"name": "medium"}}],
+            "router": {"dedicated": {}},
+        },
+    )
+    fleet.pod("code-router", names.LABEL_ROUTER, names.router("code"))
+    load = fleet.prometheus.answer
+    assert load is not None
+    fleet.prometheus.answer = replace(
+        load,
+        tiers={**load.tiers, MEDIUM: replace(load.tiers[MEDIUM], routers=2)},
+        cascades={**load.cascades, Name("ns", "code"): load.cascades[CHAT]},
+    )
+
+    assert seen(fleet).complete

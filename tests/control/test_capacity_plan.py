@@ -381,6 +381,23 @@ async def test_after_a_long_absence_the_source_knows_better(fleet: Planned):
     assert set(learned_of(fleet).state.rates_rps) == {1.0}
 
 
+async def test_a_cascade_that_joins_inherits_what_was_learned(fleet: Planned):
+    fleet.load(rps=6.0)
+    for _ in range(30):
+        await fleet.tick()
+    known = learned_of(fleet).state.rates_rps
+    first = {**fleet.store.objects[CHAT]["spec"], "modelName": "a"}
+    fleet.apply("Cascade", "a-first", first)
+    load = fleet.prometheus.answer
+    assert load is not None
+    quiet = replace(load.cascades[Name("ns", "chat")], arrived=0.0, counts=(0.0,) * 40)
+    fleet.prometheus.answer = replace(load, cascades={**load.cascades, Name("ns", "a-first"): quiet})
+    await fleet.tick()
+    kept = fleet.api.notes[Key("ConfigMap", "ns", "a-first-cascade-plan")]["data"]["learned.json"]
+
+    assert len(learned.decode(kept).state.rates_rps) > len(known)
+
+
 async def test_a_plan_that_begins_shrinks_nothing_before_its_window(fleet: Planned):
     fleet.store.objects[SMALL]["status"] = {"desiredReplicas": 8}
     fleet.ready("small", 8)

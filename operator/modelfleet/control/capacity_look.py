@@ -86,13 +86,13 @@ def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
     """One group."""
     cascades = {name: sight.seen.cascades[name] for name in group.cascades}
     loads = {name: sight.seen.load.cascades.get(name, CascadeLoad()) for name in cascades}
-    routers = {name: [_router(name, cascade)] for name, cascade in cascades.items()}
     answers_back = sight.seen.source == "Answers"
     gauges = answers_back and all(
-        sight.fresh(sight.load(tier), sorted({each[0] for each in routers.values()})) for tier in group.tiers
+        sight.fresh(sight.load(tier), _routers(tier, cascades)) for tier in group.tiers
     )
     complete = gauges and all(
-        load.arrived is not None and sight.fresh(load, routers[name]) for name, load in loads.items()
+        load.arrived is not None and sight.fresh(load, [_router(name, cascades[name])])
+        for name, load in loads.items()
     )
     goals = demand.goals(cascades.values())
     kept = [
@@ -164,6 +164,17 @@ def _facts(
         down_s=behavior(scaling.behavior).down.window_s if scaling is not None else None,
         answers=kept.answers if kept else 0.0,
         good=kept.good if kept else 0.0,
+    )
+
+
+def _routers(tier: Name, cascades: Mapping[Name, Cascade]) -> list[tuple[str, str]]:
+    """Those that send requests to a tier: no others have anything to tell of it."""
+    return sorted(
+        {
+            _router(name, cascade)
+            for name, cascade in cascades.items()
+            if any(step.tier_ref.name == tier.name for step in cascade.spec.tiers)
+        }
     )
 
 

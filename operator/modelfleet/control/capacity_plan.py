@@ -61,14 +61,22 @@ class Planners:
     async def _recalled(self, found: Sequence[Group], seen: Observed) -> list[Group]:
         """Read what was learned of groups that are planned for the first time; those whose notes can be read."""
         owners = {group.owner for group in found}
-        self.memory.learned = {name: past for name, past in self.memory.learned.items() if name in owners}
+        before = self.memory.learned
+        self.memory.learned = {name: past for name, past in before.items() if name in owners}
         self.notes.forget_all_but(owners)
-        for owner in sorted(owners - self.memory.learned.keys()):
+        for group in found:
+            owner = group.owner
+            if owner in self.memory.learned:
+                continue
             try:
-                self.memory.learned[owner] = await self.notes.read(owner, seen.cascades[owner])
+                read = await self.notes.read(owner, seen.cascades[owner])
             except ClusterError as err:
                 # Planned without its past, a tier might shrink that should not: it waits for the next look.
                 _LOG.warning("what was learned cannot be read", cascade="/".join(owner), error=str(err))
+                continue
+            # One that has joined others, and owns their plan now, goes on with what theirs has learned.
+            theirs = next((before[name] for name in group.cascades if name in before), None)
+            self.memory.learned[owner] = theirs or read
         return [group for group in found if group.owner in self.memory.learned]
 
     async def plannings(
