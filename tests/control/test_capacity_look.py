@@ -107,6 +107,17 @@ def test_pods_that_start_are_told_by_their_age(fleet: Planned):
     assert (small.ready, small.starting, small.stuck) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_pods_that_have_ended_are_not_on_their_way(fleet: Planned, phase: str):
+    """An evicted pod is never cleared away by itself: each would be one replica too many for ever."""
+    fleet.pod("small-evicted", names.LABEL_TIER, names.tier_child("small"), ready=False)
+    evicted = fleet.store.objects[next(key for key in fleet.store.objects if key.name == "small-evicted")]
+    evicted["status"] = {**evicted.get("status", {}), "phase": phase, "reason": "Evicted"}
+    small = seen(fleet).tiers[0]
+
+    assert (small.ready, small.starting, small.stuck) == (1, 0, 0)
+
+
 def test_what_a_deployment_has_not_made_yet_is_on_its_way(fleet: Planned):
     fleet.store.objects[next(key for key in fleet.store.objects if key.name == "small")]["status"] = {
         "desiredReplicas": 4
@@ -153,8 +164,8 @@ def test_a_pinned_tier_is_part_of_the_plan_as_it_is(fleet: Planned):
     assert (small.replicas, small.replicas_min, small.replicas_max) == (3, 3, 3)
 
 
-def test_a_router_has_to_tell_of_its_own_tiers_only(fleet: Planned):
-    """A second Cascade shares a tier and has a router of its own, which knows nothing of the other tier."""
+def with_code(fleet: Planned, *, medium: int, ready: bool = True) -> None:
+    """A second Cascade, which shares a tier and has a router of its own."""
     fleet.apply(
         "Cascade",
         "code",
@@ -164,13 +175,38 @@ def test_a_router_has_to_tell_of_its_own_tiers_only(fleet: Planned):
             "router": {"dedicated": {}},
         },
     )
-    fleet.pod("code-router", names.LABEL_ROUTER, names.router("code"))
+    fleet.pod("code-router", names.LABEL_ROUTER, names.router("code"), ready=ready)
     load = fleet.prometheus.answer
     assert load is not None
     fleet.prometheus.answer = replace(
         load,
-        tiers={**load.tiers, MEDIUM: replace(load.tiers[MEDIUM], routers=2)},
-        cascades={**load.cascades, Name("ns", "code"): load.cascades[CHAT]},
+        tiers={**load.tiers, MEDIUM: replace(load.tiers[MEDIUM], routers=medium)},
+        cascades={**load.cascades, **({Name("ns", "code"): load.cascades[CHAT]} if ready else {})},
     )
 
+
+def test_a_router_has_to_tell_of_its_own_tiers_only(fleet: Planned):
+    with_code(fleet, medium=2)
+
     assert seen(fleet).complete
+
+
+def test_one_that_shares_a_tier_is_missed(fleet: Planned):
+    with_code(fleet, medium=1)
+
+    assert not seen(fleet).complete
+
+
+def test_a_router_without_pods_lets_nothing_in_and_stops_nobody(fleet: Planned):
+    with_code(fleet, medium=1, ready=False)
+    look = seen(fleet)
+
+    assert look.complete
+    assert look.arrived == 30.0
+
+
+def test_without_any_router_nobody_knows_anything(fleet: Planned):
+    fleet.pod("router-0", names.LABEL_ROUTER, names.router(), ready=False)
+
+    assert not seen(fleet).complete
+    assert not seen(fleet).gauges

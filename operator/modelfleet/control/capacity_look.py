@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.api.meta import seconds
+from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.control.capacity_observe import Observed, Pods, epoch_s, wanted_replicas
 from modelfleet.control.capacity_readings import STALE_AFTER_S
@@ -22,13 +22,15 @@ from modelfleet.plan import demand
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.group import Group
 from modelfleet.plan.learned import Learned, Shown, Start
-from modelfleet.plan.load import INTERVAL_S, CascadeLoad, TierLoad
+from modelfleet.plan.load import INTERVAL_S, Answers, CascadeLoad, TierLoad
 from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look
 from modelfleet.plan.profiles import engine_of
 from modelfleet.plan.sizing import Objectives
 from modelfleet.plan.snapshot import FleetSnapshot, Name
 from modelfleet.plan.starts import start
+
+_NO_LOAD = CascadeLoad(arrived=0.0, answers=Answers(0.0), failed=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def starting(view: View, tiers: Mapping[Name, ModelTier], *, now_s: float) -> St
         meta = pod["metadata"]
         child = (meta.get("labels") or {}).get(names.LABEL_TIER)
         owner = owners.get((meta.get("namespace", ""), child)) if child else None
-        if owner is None or meta.get("deletionTimestamp"):
+        if owner is None or meta.get("deletionTimestamp") or _ended(pod):
             continue
         if not pod_ready(pod):
             ages[owner].append(max(0.0, now_s - epoch_s(meta.get("creationTimestamp"))))
@@ -58,6 +60,11 @@ def starting(view: View, tiers: Mapping[Name, ModelTier], *, now_s: float) -> St
         owner: [found for _, found in sorted(pods, key=lambda pod: pod[0])] for owner, pods in done.items()
     }
     return Starting(ages, by_age)
+
+
+def _ended(pod: Manifest) -> bool:
+    # An evicted pod stays in the cluster until somebody clears it away, and another has taken its place.
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,13 @@ class Sight:
     def load(self, tier: Name) -> TierLoad:
         return self.seen.load.tiers.get(tier, TierLoad())
 
+    def routers(self, routers: Sequence[tuple[str, str]]) -> int:
+        """Ready pods of these routers."""
+        return sum(len(self.pods.of_router(*router)) for router in routers)
+
     def fresh(self, load: TierLoad | CascadeLoad, routers: Sequence[tuple[str, str]]) -> bool:
         """Whether each of these routers has contributed to the numbers lately."""
-        expected = sum(len(self.pods.of_router(*router)) for router in routers)
+        expected = self.routers(routers)
         age_s = math.inf if load.age_s is None else load.age_s + self.seen.now_s - self.seen.load_taken_s
         return load.routers >= expected > 0 and 0 <= age_s <= STALE_AFTER_S
 
@@ -85,10 +96,17 @@ class Sight:
 def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
     """One group."""
     cascades = {name: sight.seen.cascades[name] for name in group.cascades}
-    loads = {name: sight.seen.load.cascades.get(name, CascadeLoad()) for name in cascades}
+    served = {name for name, cascade in cascades.items() if sight.routers([_router(name, cascade)])}
+    # No request comes in by a router that has no pod; where none of them has one, nobody knows anything.
+    loads = {
+        name: sight.seen.load.cascades.get(name, CascadeLoad()) if name in served or not served else _NO_LOAD
+        for name in cascades
+    }
     answers_back = sight.seen.source == "Answers"
     gauges = answers_back and all(
-        sight.fresh(sight.load(tier), _routers(tier, cascades)) for tier in group.tiers
+        sight.fresh(sight.load(tier), routers) or (served and not sight.routers(routers))
+        for tier in group.tiers
+        for routers in [_routers(tier, cascades)]
     )
     complete = gauges and all(
         load.arrived is not None and sight.fresh(load, [_router(name, cascades[name])])
@@ -98,6 +116,7 @@ def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
     kept = [
         load.kept(ttft_s=demand.given(goals.ttft_s), itl_s=demand.given(goals.itl_s))
         for load in loads.values()
+        if load is not _NO_LOAD
     ]
     shares = demand.shares(cascades, loads, sight.seen.tiers)
     priced = all(_dollars(sight.seen.tiers[tier], sight.settings) is not None for tier in group.tiers)
