@@ -22,7 +22,7 @@ from modelfleet.plan.targets import Pod, Targets
 
 _LOG = structlog.get_logger("modelfleet.direct")
 READ_S = 5.0  # between two readings of the routers
-# Likewise, while a store tells as much: a page costs its router 2 ms for each tier, in which it relays nothing.
+# Likewise, while a store tells as much: a page costs its router 0.6 ms for each tier, in which it relays nothing.
 SPARE_READ_S = 15.0
 ENGINES_S = 15.0  # and of the engines, whose pages are many and change slowly
 BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read less often,

@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import count
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from modelfleet.route import account, call, choose, refusal
 from modelfleet.route.account import End
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refusal, Refused
-from modelfleet.router import debug
+from modelfleet.router import debug, exposition
 from modelfleet.router.bodies import Bodies
 from modelfleet.router.fleet import Fleet, Line, Passage, models
 from modelfleet.router.judged import JudgedExchange
@@ -152,7 +152,7 @@ class Insight:
 
     def on_request(self, client: Client, request: Request) -> None:
         if request.path == b"/metrics" and request.method in _READS:
-            client.reply(200, generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST.encode())
+            client.reply(200, exposition.page(self._registry), content_type=CONTENT_TYPE_LATEST.encode())
         elif request.path == b"/debug/table" and request.method == b"GET":
             client.reply(200, debug.table(self._state, now_s=self._loop.time()))
         else:
