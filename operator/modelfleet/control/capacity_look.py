@@ -109,7 +109,7 @@ def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
         for routers in [_routers(tier, cascades)]
     )
     complete = gauges and all(
-        load.arrived is not None and sight.fresh(load, [_router(name, cascades[name])])
+        load is _NO_LOAD or (load.arrived is not None and sight.fresh(load, [_router(name, cascades[name])]))
         for name, load in loads.items()
     )
     goals = demand.goals(cascades.values())
