@@ -308,3 +308,19 @@ def test_arrivals_stop_at_a_gap_in_the_readings():
     ((_, counts),) = readings.counts().items()
 
     assert counts == [15.0, 15.0]
+
+
+def test_series_that_were_forgotten_gain_nothing(monkeypatch: pytest.MonkeyPatch):
+    """A counter of a million is no million requests since the page before."""
+    monkeypatch.setattr("modelfleet.adapters.series.SERIES_MAX", 3)
+    readings, reader = Readings(), SeriesReader(SERIES)
+    for at in range(6):
+        # A label that is new each time: sooner or later any reader forgets.
+        page = reader.read(f'{STARTED} {10**6 + at}\n{_R}requests_in_flight{{tier="{at}"}} 1\n')
+        readings.take(ROUTERS[0], Page(5.0 * at, page, reader.age))
+        readings.mark(5.0 * at, ROUTERS)
+    look = readings.look(since_s=60.0)
+    arrived = look.row(next(row for row in queries.TABLE if row.name == "arrived"))
+
+    assert reader.age > 0
+    assert sum(arrived.values()) <= 5

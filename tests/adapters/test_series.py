@@ -80,3 +80,10 @@ def test_any_text_is_read_or_refused(text: str, tail: str):
             reader.read(text)
         except ValueError:
             continue
+
+
+def test_what_is_no_number_is_no_sample():
+    reader = SeriesReader(SERIES)
+
+    for _ in range(2):
+        assert list(reader.read(f'{IN_FLIGHT}{{a="b"}} NaN\n{IN_FLIGHT}{{a="c"}} 2\n').values()) == [2.0]

@@ -26,10 +26,14 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The numbers of one page, and when they were read, by the reader's clock."""
+    """The numbers of one page, and when they were read, by the reader's clock.
+
+    `age` of the reader's series: pages of another one have none in common.
+    """
 
     at_s: float
     samples: Mapping[Series, float]
+    age: int = 0
 
 
 class Pages:
@@ -110,6 +114,6 @@ class Pages:
 
     def _told(self, at_s: float, body: bytes) -> Page:
         began_s = time.thread_time()
-        page = Page(at_s, self.reader.read(body.decode()))
+        page = Page(at_s, self.reader.read(body.decode()), self.reader.age)
         self.busy_s += time.thread_time() - began_s
         return page

@@ -53,8 +53,11 @@ class Readings:
         if told is not None and told.page.at_s >= page.at_s:
             return
         if pod.tier is not None:
-            page = Page(page.at_s, {self._own(series, pod): value for series, value in page.samples.items()})
-        self._add(page, None if told is None else told.page)
+            own = {self._own(series, pod): value for series, value in page.samples.items()}
+            page = Page(page.at_s, own, page.age)
+        # Series that were forgotten are new to us: what they gained since is not known.
+        before = told.page if told is not None and told.page.age == page.age else None
+        self._add(page, before)
         told = self._pods[pod] = told or PodTold(page)
         gauges: dict[str, list[tuple[Series, float]]] = {}
         for series, value in page.samples.items():

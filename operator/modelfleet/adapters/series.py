@@ -5,6 +5,7 @@ three tiers would take a fifth of a core.  But a pod tells the same series each 
 reads each series once, and afterwards only the number after it is read.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 from prometheus_client.metrics_core import Metric
@@ -38,12 +39,17 @@ class SeriesReader:
     """Reads the series of certain names; of all others it reads no number."""
 
     def __init__(self, names: Collection[str]) -> None:
+        self.age = 0  # how often it has forgotten all series: those of another age are other objects
         self._names = frozenset(names)
         self._by_text: dict[str, Series] = {}
         self._by_value: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
 
     def read(self, page: str) -> dict[Series, float]:
-        """The numbers of one page.  Raises ValueError for a page that is none."""
+        """The numbers of one page, those that are none left out.  Raises ValueError for a page that is none."""
+        if len(self._by_value) >= SERIES_MAX:  # not within a page: its series are all of one age
+            self._by_text.clear()
+            self._by_value.clear()
+            self.age += 1
         found: dict[Series, float] = {}
         known = self._by_text
         for line in page.splitlines():
@@ -53,14 +59,13 @@ class SeriesReader:
                 found[series] = float(value)
             elif line.partition("{")[0].partition(" ")[0] in self._names:
                 found |= self._parsed(line, text)
+        if any(map(math.isnan, found.values())):
+            # An engine may tell it of a gauge, and no comparison with a limit would find it.
+            found = {series: number for series, number in found.items() if not math.isnan(number)}
         return found
 
     def series(self, name: str, labels: Mapping[str, str]) -> Series:
         """The one object of this name and these labels."""
-        if len(self._by_value) >= SERIES_MAX:
-            # Who was known is new then: sums miss what it gained since the page before, once.
-            self._by_text.clear()
-            self._by_value.clear()
         return self._by_value.setdefault((name, tuple(sorted(labels.items()))), Series(name, labels))
 
     def _parsed(self, line: str, text: str) -> Mapping[Series, float]:
