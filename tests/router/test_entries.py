@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from modelfleet.api.route_table import CascadeRoute, RouterRules, RouteTable
+from modelfleet.api.route_table import CascadeRoute, RouterRules, RouteTable, TierRoute
+from modelfleet.route.bank import Bank
 from modelfleet.router import debug, entries
 from modelfleet.router.fleet import Line
 from modelfleet.router.metrics import RouterMetrics
@@ -113,6 +114,29 @@ async def test_a_new_table_changes_what_is_owed_and_forgets_nothing():
         config_map(RouteTable((replace(CHAT, owed_permille=None),)), version="3"), now_s=3.0
     )
     assert shares(state) == [1.0, 0.0]
+
+
+HUGE = replace(tier("huge", weight=0), **LAWFUL)
+
+
+@pytest.mark.parametrize(
+    "others", [(replace(BIG, weight_permille=1000), replace(SMALL, weight_permille=0)), (SMALL, HUGE)]
+)
+async def test_other_tiers_or_another_order_begin_anew(others: tuple[TierRoute, ...]):
+    """What the last tier owes, or was given, is no debt of the one in its place."""
+    state = await state_of(CHAT)
+    spend(state)
+    for _ in range(60):
+        came(state, 40, 0)
+        spend(state)
+    state.config_maps_changed(config_map(RouteTable((replace(CHAT, tiers=others),)), version="2"), now_s=2.0)
+
+    assert shares(state) == [1.0, 0.0]  # as the table says
+    law = only(state).law
+    assert law is not None
+    assert law.bank == Bank()
+    spend(state)
+    assert law.bank == Bank()
 
 
 async def test_each_router_counts_on_its_part_of_the_replicas():

@@ -6,6 +6,7 @@ No request waits for it: what requests read is one tuple, which is swapped.
 from collections.abc import Iterable
 from typing import Final
 
+from modelfleet.api.route_table import CascadeRoute
 from modelfleet.route import choose
 from modelfleet.route.law import Law, Side
 from modelfleet.router.fleet import Line, Step
@@ -34,6 +35,11 @@ def spend(lines: Iterable[Line], *, routers: int, seconds: float) -> None:
         if law is not None and owed is not None:
             sides = [_side(step, routers) for step in line.steps]
             _enter(line, law.second(sides, target=owed / _PERMILLE, seconds=seconds))
+
+
+def memory(route: CascadeRoute) -> str:
+    """What a law is remembered by: it counts by place, so of other tiers, or in another order, it knows nothing."""
+    return "/".join((route.cascade, *(f"{tier.name}={tier.model_tier}" for tier in route.tiers)))
 
 
 def law_of(line_owed: int | None, known: Law | None) -> Law | None:

@@ -294,9 +294,10 @@ class State:
             )
             head = _head(tier.service or "", None)
             steps.append(Step(route=tier, pool=pool, stats=stats, path_prefix=b"/v1", head=head))
-        law = entries.law_of(route.owed_permille, self._laws.get(route.cascade))
+        memory = entries.memory(route)
+        law = entries.law_of(route.owed_permille, self._laws.get(memory))
         if law is not None:
-            draft.laws[route.cascade] = law
+            draft.laws[memory] = law
         return line(route, tuple(steps), self._share(route, draft), law)
 
     def _share(self, route: CascadeRoute, draft: _Draft) -> Share | None:
