@@ -1,6 +1,7 @@
 """`modelfleet simulate` as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from modelfleet.cli.main import app
 from tests.sim.test_scenario import CASCADE, TIERS
 
+OPERATOR = Path(__file__).parents[2] / "operator"
 # There are no questions here, so nothing could be judged.
 ACCEPT = ', accept: {signal: MeanLogprob, threshold: "-0.5"}'
 
@@ -31,7 +33,10 @@ def test_the_operator_carries_no_simulator():
     code = (
         "import sys, modelfleet.cli.main; print([name for name in sys.modules if 'modelfleet.sim' in name])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(OPERATOR)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
 
     assert found.stdout.strip() == "[]"
 
