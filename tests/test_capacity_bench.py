@@ -8,7 +8,9 @@ from bench.capacity.cells import Cells
 from bench.capacity.experiment import Experiment
 from bench.capacity.fronts import Point, best_peer, level, need, tuned
 from bench.capacity.measure import NAMES, figure, rank
+from bench.capacity.quality import MODELS, QUESTIONS, bars, questions
 from bench.capacity.quick import GRIDS, check
+from modelfleet.sim.fleet import Question
 
 FRONT = [Point(0.98, 100.0), Point(0.99, 110.0), Point(0.999, 150.0)]
 
@@ -54,6 +56,24 @@ def test_what_was_not_run_is_said():
 
     assert nothing.value is None
     assert nothing.why
+
+
+def test_bars_send_least_to_the_api_that_keeps_the_floor():
+    unsure = Question((0.2, 0.9, 1.0), (False, True, True))  # the second tier knows, and says so
+    sure = Question((0.9, 0.9, 1.0), (True, True, True))
+    first, second = bars([unsure, sure] * 50, floor=1.0)
+
+    assert 0.2 < first <= 0.9
+    assert second <= 0.9
+
+
+def test_answers_of_real_models_are_read(tmp_path: Path):
+    fields = [f"{model}:{what}" for model in MODELS for what in ("grade", "conf")]
+    path = tmp_path / QUESTIONS
+    path.parent.mkdir()
+    path.write_text(",".join(["q", *fields]) + "\n0,1,0.5,0,0.25,-1,0\n")
+
+    assert questions(tmp_path) == [Question((0.5, 0.25, 0.0), (True, False, False))]
 
 
 def test_the_directions_hold(tmp_path: Path):

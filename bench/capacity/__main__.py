@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures
-from bench.capacity import agreement, exact, measure, report
+from bench.capacity import agreement, exact, measure, quality, report
 from bench.capacity.cells import Cells
 from bench.capacity.experiment import OURS, Experiment, loads
 from bench.capacity.measure import Comparison
@@ -24,6 +24,13 @@ def main() -> int:
     traces = os.environ.get("MODELFLEET_TRACES")
     asked.add_argument(
         "--traces", type=Path, default=Path(traces) if traces else None, help="folder of the traces"
+    )
+    answers = os.environ.get("MODELFLEET_CASCADE_DATA")
+    asked.add_argument(
+        "--quality",
+        type=Path,
+        default=Path(answers) if answers else None,
+        help="folder of what real models answered",
     )
     asked.add_argument("--cache", type=Path, default=_CACHE, help="where finished runs are kept")
     asked.add_argument(
@@ -45,6 +52,7 @@ def main() -> int:
         *measure.ablated(x),
         *measure.measured(_kept(told.cache, "exact", exact.everything)),
         *agreement.figures(_kept(told.cache, "agreement", lambda: agreement.run(x, told.traces))),
+        *quality.figures(_kept(told.cache, "quality", lambda: told.quality and quality.run(told.quality))),
     ]
     found += [Comparison(x, fleet, *other) for other in others for fleet in OURS]
     results = [

@@ -40,7 +40,9 @@ class Joint:
             if not tier.tier.external
         ]
         looks = tier_looks(facts, look_s=self.look_s)
-        found, self._state = planner.plan(self._look(seen, looks, tiers), self._state, self._settings)
+        # Where answers are judged, their scores move requests, and no router does.
+        settings = replace(self._settings, pooled=False) if seen.cascade.thresholds else self._settings
+        found, self._state = planner.plan(self._look(seen, looks, tiers), self._state, settings)
         if seen.lost:
             return Orders({})
         self._last_s = seen.now_s
@@ -57,7 +59,8 @@ class Joint:
 
     def _look(self, seen: Seen, looks: Sequence[TierLook], tiers: Sequence[TierSeen]) -> Look:
         windows = [tier.window(self.look_s) for tier in tiers]
-        columns = zip(*(tier.window(_UNEVEN_S).counts for tier in tiers), strict=True)
+        entered = tiers[:1] if seen.cascade.thresholds else tiers
+        columns = zip(*(tier.window(_UNEVEN_S).counts for tier in entered), strict=True)
         return Look(
             now_s=seen.now_s,
             look_s=self.look_s,
@@ -131,7 +134,13 @@ class Relieved:
 
 
 def planned_shares(seen: Seen) -> Sequence[float]:
-    """The last tier's floor, and the rest in equal parts: the router moves requests between those anyway."""
+    """The last tier's floor, and the rest in equal parts: the router moves requests between those anyway.
+
+    Where answers are judged: what part of all that enter came to each tier lately.
+    """
+    if seen.cascade.thresholds:
+        came = [tier.window(_LENGTHS_S).arrivals for tier in seen.tiers]
+        return tuple(one / came[0] for one in came) if came[0] else (1.0,) * len(came)
     before, floor = len(seen.tiers) - 1, seen.cascade.share_floor
     return (*((1 - floor) / before for _ in range(before)), floor) if before else (1.0,)
 
