@@ -544,6 +544,41 @@ def test_a_tier_sleeps_and_is_woken_by_a_request(
     until(lambda: cluster.get("deployment", "small-tier")["spec"]["replicas"] == 1)
 
 
+async def ask_at_once(url: str, requests: int, until_true: Callable[[], bool]) -> None:
+    """So many requests that wait, until something is seen."""
+    async with httpx.AsyncClient(timeout=LIMIT_S) as client:
+        body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        asked = [
+            asyncio.create_task(client.post(f"{url}/v1/chat/completions", json=body)) for _ in range(requests)
+        ]
+        await asyncio.to_thread(until, until_true)
+        for one in asked:
+            one.cancel()
+
+
+def test_without_a_metrics_store_what_the_router_tells_is_scaled_by(
+    cluster: Cluster, start: Callable[..., Operator], router: Callable[[], str]
+):
+    operator = start()
+    cluster.apply(tier(scaling=SLEEPY), cascade())
+    url = router()
+    until(functools.partial(asleep, cluster))
+
+    def grown() -> bool:
+        return cluster.get("modeltier", "small")["status"].get("desiredReplicas") == 3
+
+    asyncio.run(ask_at_once(url, 9, grown))
+
+    status = cluster.get("modeltier", "small")["status"]
+    (active,) = (one for one in status["conditions"] if one["type"] == "ScalingActive")
+    assert status["lastScale"]["reason"] == "ConcurrencyAboveTarget"
+    assert active["message"].endswith("as routers and engines tell directly")
+    answer = operator.ask("/metrics")
+    assert answer is not None
+    assert 'modelfleet_operator_metrics_source{source="Direct"} 1.0' in answer.text
+    assert "modelfleet_operator_prometheus_query_errors_total 0.0" in answer.text
+
+
 def test_a_forged_call_wakes_nothing_else(cluster: Cluster, start: Callable[..., Operator]):
     operator = start()
     cluster.apply(tier(), tier("alone", scaling={**SLEEPY, "idle": {}}, replicas=0))
