@@ -411,6 +411,28 @@ async def test_a_plan_that_begins_shrinks_nothing_before_its_window(fleet: Plann
     assert fleet.replicas()[0] < 8
 
 
+async def test_an_outage_proves_nothing_about_the_load(fleet: Planned):
+    """Back from a blind time as long as the window, the plan has not seen what the load asked for in it."""
+    fleet.store.objects[SMALL]["status"] = {"desiredReplicas": 8}
+    fleet.ready("small", 8)
+    fleet.load(rps=8.0)
+    for _ in range(30):
+        await fleet.tick()
+    before = fleet.replicas()[0]
+    fleet.load(rps=8.0, age_s=300.0)
+    for _ in range(30):
+        await fleet.tick()
+    fleet.load(rps=1.0)
+    for _ in range(10):
+        await fleet.tick()
+
+    assert before > 1
+    assert fleet.replicas()[0] == before
+    for _ in range(15):
+        await fleet.tick()
+    assert fleet.replicas()[0] < before
+
+
 async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):
     theirs = {"kind": "ConfigMap", "metadata": {"name": "chat-cascade-plan", "namespace": "ns"}, "data": {}}
     fleet.api.notes[Key("ConfigMap", "ns", "chat-cascade-plan")] = theirs

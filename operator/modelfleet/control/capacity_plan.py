@@ -137,9 +137,9 @@ class Planners:
             tiers = tuple(tier.name for tier in one.planning.group.tiers)
             known = self.memory.learned[owner]
             shown = {tier.name: _shown(tier) for tier in one.planning.look.tiers}
-            self.memory.learned[owner] = replace(
-                known, state=one.state, tiers=tiers, shown=shown, at_s=one.planning.look.now_s
-            )
+            # A look that found nothing is none: what the load asked for in an outage nobody has seen.
+            at_s = one.planning.look.now_s if one.planning.look.complete else known.at_s
+            self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers, shown=shown, at_s=at_s)
             self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
         due = [one.planning.group.owner for one in planned if self.notes.due(one.planning.group.owner)]
         for owner in due[:_NOTES_MAX]:

@@ -51,7 +51,7 @@ class Learned:
     tiers: tuple[str, ...] = ()
     starts: Mapping[str, tuple[Start, ...]] = field(default_factory=dict)  # by tier, the oldest first
     shown: Mapping[str, Shown] = field(default_factory=dict)  # by tier
-    at_s: float = 0.0  # of the last look
+    at_s: float = 0.0  # of the last look that found something
 
 
 _TEXT: TypeAdapter[Learned] = TypeAdapter(Learned)
