@@ -1,8 +1,10 @@
+import asyncio
 from dataclasses import dataclass
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from modelfleet.control import capacity_sources
 from modelfleet.control.capacity_metrics import CapacityMetrics
 from modelfleet.control.capacity_sources import LOOKS_STEADY, Sources
 from modelfleet.errors import MetricsError
@@ -19,9 +21,12 @@ class Source:
     configured: bool = True
     fails: bool = False
     asked: int = 0
+    hangs: bool = False
 
     async def load(self, *, since_s: float) -> FleetLoad:
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails:
             raise MetricsError(f"{self.name} is silent")
         tier = TierLoad(in_flight=1.0, age_s=1.0, routers=self.routers, source=self.name)
@@ -86,6 +91,14 @@ async def test_a_direct_reading_that_fails_leaves_the_store():
     both.store.fails = True
     await both.used()
     both.store.fails, both.direct.fails = False, True
+
+    assert await both.used() == "Prometheus"
+
+
+async def test_pods_that_nobody_reaches_hold_up_no_decision(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(capacity_sources, "PATIENCE_S", 0.01)
+    both = Both()
+    both.direct.hangs = True
 
     assert await both.used() == "Prometheus"
 

@@ -59,9 +59,9 @@ class SeriesReader:
                 found[series] = float(value)
             elif line.partition("{")[0].partition(" ")[0] in self._names:
                 found |= self._parsed(line, text)
-        if any(map(math.isnan, found.values())):
-            # An engine may tell it of a gauge, and no comparison with a limit would find it.
-            found = {series: number for series, number in found.items() if not math.isnan(number)}
+        if not all(map(math.isfinite, found.values())):
+            # An engine may tell NaN of a gauge, and no comparison with a limit would find it.
+            found = {series: number for series, number in found.items() if math.isfinite(number)}
         return found
 
     def series(self, name: str, labels: Mapping[str, str]) -> Series:

@@ -14,6 +14,9 @@ _LOG = structlog.get_logger("modelfleet.capacity")
 # After a failure a store must have answered so often in a row: one that comes and goes would turn every status over.
 LOOKS_STEADY = 4
 
+# How much longer than a store's answer a direct reading may take: of pods that nobody reaches it takes ten seconds.
+PATIENCE_S = 2.5
+
 
 class Direct(Protocol):
     """A reading of routers and engines."""
@@ -46,17 +49,25 @@ class Sources:
 
     async def load(self, *, since_s: float) -> FleetLoad:
         """One look, by both at once.  Raises MetricsError when neither answers."""
-        stored, read = await asyncio.gather(self._ask_store(since_s), self._read(since_s))
-        if isinstance(read, MetricsError):
-            if stored is None:
-                raise read
-            load = stored
-        else:
-            load = read if stored is None or self._answered < LOOKS_STEADY else merged(stored, read)
+        reading = asyncio.create_task(self._read(since_s))
+        try:
+            stored = await self._ask_store(since_s)
+            await asyncio.wait({reading}, timeout=None if stored is None else PATIENCE_S)
+            read = reading.result() if reading.done() else MetricsError("pods are slow to answer")
+        finally:
+            reading.cancel()
+        load = self._chosen(stored, read)
         for source in ("Prometheus", "Direct"):
             tiers = sum(tier.source == source for tier in load.tiers.values())
             self._instruments.metrics_source.labels(source).set(tiers)
         return load
+
+    def _chosen(self, stored: FleetLoad | None, read: FleetLoad | MetricsError) -> FleetLoad:
+        if isinstance(read, MetricsError):
+            if stored is None:
+                raise read
+            return stored
+        return read if stored is None or self._answered < LOOKS_STEADY else merged(stored, read)
 
     async def _ask_store(self, since_s: float) -> FleetLoad | None:
         if not self._store.configured:
