@@ -433,6 +433,23 @@ async def test_an_outage_proves_nothing_about_the_load(fleet: Planned):
     assert fleet.replicas()[0] < before
 
 
+@pytest.mark.parametrize(("engines", "shrinks"), [(8, True), (7, False), (0, True)])
+async def test_what_engines_do_not_tell_is_no_room(fleet: Planned, engines: int, *, shrinks: bool):
+    """Where some tell and others do not; an engine that none can ask must not keep a tier from shrinking."""
+    fleet.store.objects[SMALL]["status"] = {"desiredReplicas": 8}
+    fleet.ready("small", 8)
+    fleet.load(rps=1.0)
+    load = fleet.prometheus.answer
+    assert load is not None
+    told = replace(load.tiers[Name("ns", "small")], engines=engines, waiting_engines=0.0)
+    fleet.prometheus.answer = replace(load, tiers={**load.tiers, Name("ns", "small"): told})
+    for _ in range(30):
+        await fleet.tick()
+
+    assert (fleet.replicas()[0] < 8) is shrinks
+    assert fleet.condition(SMALL) == ("True", "FollowsPlan" if shrinks else "MetricsPartlyStale")
+
+
 async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):
     theirs = {"kind": "ConfigMap", "metadata": {"name": "chat-cascade-plan", "namespace": "ns"}, "data": {}}
     fleet.api.notes[Key("ConfigMap", "ns", "chat-cascade-plan")] = theirs

@@ -104,3 +104,8 @@ def test_queue_target_is_the_tier_s_own_or_one():
     assert queue_target(tier(scaling={"maxReplicas": 4, "metrics": [queue]})) == 2.5
     assert queue_target(tier(scaling={"maxReplicas": 4})) == 1.0
     assert queue_target(None) == 1.0
+
+
+@pytest.mark.parametrize(("engines", "silent"), [(0, False), (1, True), (2, True), (3, False), (4, False)])
+def test_engines_are_silent_where_only_some_tell(engines: int, *, silent: bool):
+    assert readings(TierLoad(engines=engines)).engines_silent(SMALL) is silent

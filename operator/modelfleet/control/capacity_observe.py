@@ -157,6 +157,7 @@ def _tier(
         slots=tier.slots or 1,
         targets=tuple(readings.target(name, metric) for metric in scaling.metrics),
         in_flight=readings.in_flight(name),
+        engines_silent=readings.engines_silent(name),
         behavior=behavior(scaling.behavior),
         stale_after_s=STALE_AFTER_S,
         sleep=_sleep(name, tier, now_s=seen.now_s, ready=ready, listener=listener, past=past),

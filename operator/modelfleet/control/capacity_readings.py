@@ -51,6 +51,10 @@ class Readings:
         load = self._of(tier)
         return Missing() if load.in_flight is None else self._sample(tier, load.in_flight)
 
+    def engines_silent(self, tier: Name) -> bool:
+        """Whether some engines could be read and others could not: what those hold is unknown."""
+        return 0 < self._of(tier).engines < self._expected.replicas(tier)
+
     def _reading(self, tier: Name, metric: ScalingMetric) -> Reading:
         load = self._of(tier)
         if metric.type in _LATENCIES:

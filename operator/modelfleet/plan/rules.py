@@ -117,6 +117,11 @@ def follow_plan(snap: TierSnapshot, now_s: float) -> Verdict | None:
     active = plan.reason not in _PLANNED_BLINDLY
     if plan.replicas == snap.replicas:
         return Verdict(snap.replicas, plan.reason, plan.message, plan.replicas, active=active)
+    if plan.replicas < snap.replicas and snap.engines_silent:
+        # The plan has taken the fullest replica and what waits from those that tell.
+        unread = ("queue and KV cache of some replicas",)
+        message = f"No fresh and complete value of {unread[0]}; not shrinking"
+        return Verdict(snap.replicas, "MetricsPartlyStale", message, snap.replicas, unread=unread)
     # How long a smaller load must last, the plan has waited for already.
     rising = lowest_wish(plan.replicas, snap, now_s)
     replicas = limit(rising, snap, now_s)

@@ -152,6 +152,7 @@ class TierSnapshot:
         None  # what the plan of its Cascades has for it; it counts where there are no targets
     )
     unplanned: Unplanned | None = None  # why nothing plans it
+    engines_silent: bool = False  # some of its engines tell what they hold, and some do not
     source: Source = "Answers"
     measured_by: SourceName = "Prometheus"
     paused: Pause = ""
