@@ -103,6 +103,20 @@ async def test_pods_that_nobody_reaches_hold_up_no_decision(monkeypatch: pytest.
     assert await both.used() == "Prometheus"
 
 
+async def test_a_store_that_is_deaf_holds_up_one_decision_at_most(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(capacity_sources, "PATIENCE_S", 0.01)
+    both = Both()
+    both.store.fails = True
+    await both.used()
+    both.store.fails, both.store.hangs = False, True
+    deaf = await both.used()
+    both.store.hangs = False
+    again = [await both.used() for _ in range(LOOKS_STEADY)]
+
+    assert deaf == "Direct"
+    assert again == ["Direct"] * (LOOKS_STEADY - 1) + ["Prometheus"]
+
+
 async def test_when_neither_answers_there_is_no_load():
     both = Both()
     both.store.fails = both.direct.fails = True

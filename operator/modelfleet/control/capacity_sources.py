@@ -14,7 +14,8 @@ _LOG = structlog.get_logger("modelfleet.capacity")
 # After a failure a store must have answered so often in a row: one that comes and goes would turn every status over.
 LOOKS_STEADY = 4
 
-# How much longer than a store's answer a direct reading may take: of pods that nobody reaches it takes ten seconds.
+# How much longer than the answer of the one that is used the other may take: of pods that nobody reaches, and of a
+# store that is deaf, it takes ten seconds.
 PATIENCE_S = 2.5
 
 
@@ -49,18 +50,30 @@ class Sources:
 
     async def load(self, *, since_s: float) -> FleetLoad:
         """One look, by both at once.  Raises MetricsError when neither answers."""
-        reading = asyncio.create_task(self._read(since_s))
-        try:
-            stored = await self._ask_store(since_s)
-            await asyncio.wait({reading}, timeout=None if stored is None else PATIENCE_S)
-            read = reading.result() if reading.done() else MetricsError("pods are slow to answer")
-        finally:
-            reading.cancel()
-        load = self._chosen(stored, read)
+        load = self._chosen(*await self._both(since_s))
         for source in ("Prometheus", "Direct"):
             tiers = sum(tier.source == source for tier in load.tiers.values())
             self._instruments.metrics_source.labels(source).set(tiers)
         return load
+
+    async def _both(self, since_s: float) -> tuple[FleetLoad | None, FleetLoad | MetricsError]:
+        """What each says.  The one that is not used at the time gets little time beyond the other's answer."""
+        asking = asyncio.create_task(self._ask_store(since_s))
+        reading = asyncio.create_task(self._read(since_s))
+        try:
+            found = await asking if self.stored else await reading
+            await asyncio.wait(
+                {asking, reading}, timeout=PATIENCE_S if isinstance(found, FleetLoad) else None
+            )
+            if not asking.done():
+                self._answered = 0
+            return (
+                asking.result() if asking.done() else None,
+                reading.result() if reading.done() else MetricsError("pods are slow to answer"),
+            )
+        finally:
+            asking.cancel()
+            reading.cancel()
 
     def _chosen(self, stored: FleetLoad | None, read: FleetLoad | MetricsError) -> FleetLoad:
         if isinstance(read, MetricsError):
