@@ -117,20 +117,23 @@ def follow_plan(snap: TierSnapshot, now_s: float) -> Verdict | None:
     active = plan.reason not in _PLANNED_BLINDLY
     if plan.replicas == snap.replicas:
         return Verdict(snap.replicas, plan.reason, plan.message, plan.replicas, active=active)
-    if plan.replicas < snap.replicas and snap.engines_silent:
+    return _towards(plan.replicas, snap, now_s, cause=plan.reason, message=plan.message)
+
+
+def _towards(wish: int, snap: TierSnapshot, now_s: float, *, cause: str, message: str) -> Verdict:
+    """From what the plan has for a tier to what this tick may do."""
+    if wish < snap.replicas and snap.engines_silent:
         # The plan has taken the fullest replica and what waits from those that tell.
         unread = ("queue and KV cache of some replicas",)
-        message = f"No fresh and complete value of {unread[0]}; not shrinking"
-        return Verdict(snap.replicas, "MetricsPartlyStale", message, snap.replicas, unread=unread)
+        text = f"No fresh and complete value of {unread[0]}; not shrinking"
+        return Verdict(snap.replicas, "MetricsPartlyStale", text, snap.replicas, unread=unread)
     # How long a smaller load must last, the plan has waited for already.
-    rising = lowest_wish(plan.replicas, snap, now_s)
+    rising = lowest_wish(wish, snap, now_s)
     replicas = limit(rising, snap, now_s)
     if replicas == snap.replicas:
-        held = (
-            "RateLimit" if rising > snap.replicas or plan.replicas < snap.replicas else "StabilizationWindow"
-        )
-        return Verdict(replicas, held, _MESSAGES[held], plan.replicas)
-    return Verdict(replicas, plan.reason, plan.message, plan.replicas)
+        held = "RateLimit" if rising > snap.replicas or wish < snap.replicas else "StabilizationWindow"
+        return Verdict(replicas, held, _MESSAGES[held], wish)
+    return Verdict(replicas, cause, message, wish)
 
 
 _PLANNED_BLINDLY = frozenset({"MetricsStale", "NoAnswers", "Infeasible"})
