@@ -67,6 +67,16 @@ def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
             "needs azure_llm_2023_conv.csv.gz in .",
             id="not in the folder",
         ),
+        pytest.param(
+            ["--rps", "-1"], "--rps -1 is of no use: give a number above 0", id="a load below nothing"
+        ),
+        pytest.param(["--ttft", "nan"], "--ttft nan is of no use: give a number above 0", id="no number"),
+        pytest.param(
+            ["--profile", "llama-9b=8b-h100"],
+            "no file has ModelTier 'llama-9b'; there are: llama-70b, llama-8b",
+            id="a profile of nobody",
+        ),
+        pytest.param(["--price", "llama-8b=-1"], "-1 is no price: give dollars, 0 or more", id="no price"),
         pytest.param(["--profile", "llama-8b"], "is not --profile TIER=PROFILE", id="no pair"),
     ],
 )

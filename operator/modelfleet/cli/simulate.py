@@ -1,9 +1,10 @@
 """`modelfleet simulate`: what a fleet would have cost, and how well it would have served, on a load."""
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -79,12 +80,19 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
     unknown = [name for name in names if name not in KNOWN]
     if unknown:
         _stop(f"there is no policy {unknown[0]!r}; there are: {', '.join(KNOWN)}")
+    _check_positive({
+        "--rps": rps, "--hours": hours, "--cold-start": cold_start, "--ttft": ttft, "--itl": itl,
+    })  # fmt: skip
     try:
+        documents = [document for path in files for document in yaml.safe_load_all(path.read_text())]
         fleet, shares = read(
-            (document for path in files for document in yaml.safe_load_all(path.read_text())),
+            documents,
             cascade=cascade,
-            profiles=_pairs(profile or [], "--profile TIER=PROFILE"),
-            prices={name: float(value) for name, value in _pairs(price or [], "--price TIER=USD").items()},
+            profiles=_pairs(profile or [], "--profile TIER=PROFILE", documents),
+            prices={
+                name: _dollars(value)
+                for name, value in _pairs(price or [], "--price TIER=USD", documents).items()
+            },
             cold_start_s=cold_start,
             ttft_s=ttft,
             itl_s=itl,
@@ -159,14 +167,34 @@ def _files(trace: str) -> list[str]:
     return [f"{trace.replace('-', '_', 1)}_{part}.csv.gz" for part in ("clients", "lengths6h")]
 
 
-def _pairs(given: list[str], how: str) -> dict[str, str]:
+def _pairs(given: list[str], how: str, documents: list[Any]) -> dict[str, str]:
+    tiers = sorted(
+        str((document.get("metadata") or {}).get("name"))
+        for document in documents
+        if isinstance(document, dict) and document.get("kind") == "ModelTier"
+    )
     pairs = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not equals:
             raise ValueError(f"{one!r} is not {how}")
+        if name not in tiers:
+            raise ValueError(f"{one!r}: no file has ModelTier {name!r}; there are: {', '.join(tiers)}")
         pairs[name] = value
     return pairs
+
+
+def _dollars(value: str) -> float:
+    found = float(value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{value} is no price: give dollars, 0 or more")
+    return found
+
+
+def _check_positive(given: Mapping[str, float | None]) -> None:
+    for option, value in given.items():
+        if value is not None and not 0 < value < math.inf:
+            _stop(f"{option} {value:g} is of no use: give a number above 0")
 
 
 def _show(load: str, results: list[Result]) -> None:
