@@ -31,6 +31,7 @@ REPLICAS_MAX = 8
 DOWN_WINDOW_S = 60
 SIMULATED_OFF_MAX = 0.05
 CARRIED_LIMIT_S = 300.0
+LATE_S_MAX = 2.0  # of an arrival; beyond it the live load is not the simulated one
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,8 @@ def test_simulated_hours_are_the_live_ones(world: World) -> None:
             return all(traffic.count("finished") == len(came) for traffic in (first, second))
 
         world.wait("the day is over", carried, limit_s=sum(seconds for _, seconds in DAY) + CARRIED_LIMIT_S)
+    late_s = max(float(traffic.report["lateS"]) for traffic in (first, second))
+    assert late_s <= LATE_S_MAX, f"this machine was too busy: requests were sent up to {late_s:.1f} s late"
     start_s = median(starts.values())
     figures = [
         Figure("live_cold_start_s", start_s, min(starts.values()), max(starts.values()), "s", "", None)
