@@ -33,3 +33,16 @@ def test_a_file_that_is_not_there(tmp_path: Path):
 
     assert found.exit_code == 1
     assert "No such file" in found.output
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "kind: Config\n", "{", "- 1\n"], ids=["gone", "empty", "bare", "no YAML", "a list"]
+)
+def test_without_a_cluster_it_says_so(tmp_path: Path, text: str | None):
+    path = tmp_path / "kubeconfig"
+    if text is not None:
+        path.write_text(text)
+    found = CliRunner(env={"KUBECONFIG": str(path), "COLUMNS": "300"}).invoke(app, ["explain", "casc/chat"])
+
+    assert found.exit_code == 1
+    assert "set KUBECONFIG to a kubeconfig with a current context" in found.output, found.exception

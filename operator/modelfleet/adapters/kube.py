@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
@@ -59,6 +60,16 @@ RESOURCES: Mapping[str, Resource] = {
 }
 
 
+async def _configure(configuration: Configuration) -> None:
+    """As the user's kubeconfig says.  Raises ClusterError where there is none, or none that can be read."""
+    try:
+        await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as err:
+        raise ClusterError(
+            f"no cluster: {err}; set KUBECONFIG to a kubeconfig with a current context"
+        ) from err
+
+
 class KubeCluster:
     """A Cluster (see ports).  `async with` it; every request ends within `timeout_s`, waiting for a connection included."""
 
@@ -75,7 +86,7 @@ class KubeCluster:
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)  # type: ignore[no-untyped-call]
+            await _configure(configuration)
         self.api = ApiClient(configuration)
         self.api.user_agent = USER_AGENT
         return self
