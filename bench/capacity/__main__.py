@@ -50,9 +50,9 @@ def main() -> int:
     alone = [
         *measure.swept(x),
         *measure.ablated(x),
-        *measure.measured(_kept(told.cache, "exact", exact.everything)),
-        *agreement.figures(_kept(told.cache, "agreement", lambda: agreement.run(x, told.traces))),
-        *quality.figures(_kept(told.cache, "quality", lambda: told.quality and quality.run(told.quality))),
+        *measure.measured(_kept(cells, "exact", exact.everything)),
+        *agreement.figures(_kept(cells, "agreement", lambda: agreement.run(x, told.traces)) or ()),
+        *quality.figures(_kept(cells, "quality", lambda: told.quality and quality.run(told.quality))),
     ]
     found += [Comparison(x, fleet, *other) for other in others for fleet in OURS]
     results = [
@@ -76,13 +76,13 @@ def quickly(cache: Path) -> int:
     return 1 if wrong else 0
 
 
-def _kept(cache: Path, name: str, run: Callable[[], Any]) -> Any:
-    """Measured once for a state of the source."""
-    kept = cache / f"{name}-{exact.digest()}.json"
+def _kept(cells: Cells, name: str, run: Callable[[], Any]) -> Any:
+    """Measured once for a state of the source; None where time is up before it could be."""
+    kept = cells.folder / f"{name}-{exact.digest()}.json"
     if not kept.exists():
-        found = run()
+        found = None if cells.late else run()
         if not found:
-            return found
+            return None
         kept.write_text(json.dumps(found))
     return json.loads(kept.read_text())
 

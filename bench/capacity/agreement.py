@@ -65,7 +65,14 @@ def _load(arrivals: Sequence[Arrival]) -> Load:
 def figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     """What each policy reached at request level, over seeds, and how far the fluid was from it."""
     if not rows:
-        return [missing("fluid_attainment_off", "points", "", "tuning had not been run yet")]
+        return [
+            missing(
+                "fluid_attainment_off",
+                "points",
+                "",
+                "the time given was over before it could run; run it again, it goes on",
+            )
+        ]
     found = []
     for policy in dict.fromkeys(row["policy"] for row in rows):
         mine = [row for row in rows if row["policy"] == policy]

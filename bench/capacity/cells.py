@@ -93,6 +93,11 @@ class Cells:
                 row = json.loads(line)
                 self._known[row["key"]] = row
 
+    @property
+    def late(self) -> bool:
+        """No time is left to run anything."""
+        return time.monotonic() > self._until_s
+
     def load(self, name: str) -> Load:
         if name not in self._loads:
             self._loads[name] = load(name, self.traces, self.folder)
@@ -123,7 +128,7 @@ class Cells:
         key = cell.key()
         if key in self._known:
             return self._known[key]
-        if time.monotonic() > self._until_s:
+        if self.late:
             return None
         of = self.load(cell.load)
         tested = self.tested(of)

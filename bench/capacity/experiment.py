@@ -63,7 +63,8 @@ class Experiment:
         if (fleet, day, family) not in self._tuned:
             grid = self._grid(fleet, family)
             runs = [self.point(Cell(fleet, day, family, constants)) for constants in grid]
-            self._tuned[fleet, day, family] = [point for point in runs if point is not None]
+            # Tuned on a part of its grid it would be a straw man.
+            self._tuned[fleet, day, family] = whole(runs)
         points = self._tuned[fleet, day, family]
         if not points:
             return ()
@@ -84,8 +85,13 @@ class Experiment:
 
     def front(self, fleet: str, load: str, family: str, tuned_on: str) -> list[Point]:
         picks = self.picks(fleet, tuned_on, family)
-        points = [self.point(Cell(fleet, load, family, constants)) for constants in picks]
-        return [point for point in points if point is not None]
+        return whole([self.point(Cell(fleet, load, family, constants)) for constants in picks])
+
+
+def whole(points: Sequence[Point | None]) -> list[Point]:
+    """All of them, or none where one is missing."""
+    found = [point for point in points if point is not None]
+    return found if len(found) == len(points) else []
 
 
 def loads(*, hours: bool = True) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.capacity import fronts
 from bench.capacity.cells import Cell
-from bench.capacity.experiment import ABLATIONS, OURS, PEERS, SWEEPS, SWEPT, TUNED_ON, Experiment
+from bench.capacity.experiment import ABLATIONS, OURS, PEERS, SWEEPS, SWEPT, TUNED_ON, Experiment, whole
 from bench.capacity.fronts import Point
 from bench.figures import Figure, missing
 
@@ -71,7 +71,8 @@ class Comparison:
         fronts_ = {name: x.front(fleet, load, name, tuned_on) for name in (*PEERS, "static")}
         self.peers: Mapping[str, Sequence[Point]] = {name: front for name, front in fronts_.items() if front}
         self.level = fronts.level(self.ours, self.peers)
-        self.best = fronts.best_peer(self.peers, self.level)
+        complete = len(self.peers) == len(fronts_) and bool(self.ours)
+        self.best = fronts.best_peer(self.peers, self.level) if complete else None
         self.cost = fronts.need(self.ours, self.level)
         self.shipped = {name: x.point(Cell(fleet, load, name)) for name in PEERS}
         # Who knows the future is tuned on that very future.
@@ -95,7 +96,7 @@ class Comparison:
 
     @property
     def over_oracle(self) -> float | None:
-        if self.oracle is None or self.cost is None:
+        if self.oracle is None or self.cost is None or self.best is None:
             return None
         return self.cost / self.oracle
 
@@ -170,8 +171,9 @@ def ablated(x: Experiment, load: str = SWEPT) -> list[Figure]:
         # With the constants of the whole: another tuning would hide what the missing part was for.
         picks = x.picks("cascade", tuned_on, "kubeai" if name == "router-only" else "joint")
         runs = [x.point(Cell("cascade", load, name, constants)) for constants in picks]
-        front = [point for point in runs if point is not None]
+        front = whole(runs)
         if not front or not ours:
+            figures += figure(f"ablation/{name}_gpu_hours", {}, "% more at equal attainment")
             continue
         level = min(0.99, max(one.attainment for one in front), max(one.attainment for one in ours))
         mine, theirs = fronts.need(ours, level), fronts.need(front, level)
@@ -183,8 +185,10 @@ def ablated(x: Experiment, load: str = SWEPT) -> list[Figure]:
     return figures
 
 
-def measured(exact: Mapping[str, Any]) -> list[Figure]:
+def measured(exact: Mapping[str, Any] | None) -> list[Figure]:
     """What was run at request level, and the planner's own time."""
+    if exact is None:
+        return [missing(name, "", "", LATE) for name in (*NAMES[5:7], *NAMES[10:])]
     ramp = exact["ramp"]
     return [
         _runs(NAMES[5], [one["attainment_percent"] for one in ramp], "%", at_least=99),
