@@ -145,6 +145,11 @@ BROKEN = {
     "another format": (broken("formatVersion", 2), "formatVersion 2, this router reads 1"),
     "no format": (broken("formatVersion", MISSING), "formatVersion None"),
     "no cascades": (broken("cascades", MISSING), "broken"),
+    "cascades that are no list": (broken("cascades", {}), "no list of cascades"),
+    "a part that this router does not know": (
+        broken("budgets", {}),
+        "budgets, which this router does not know",
+    ),
     "a cascade without tiers": (broken("cascades.0.tiers", []), "has no tiers"),
     "a missing field": (broken("cascades.0.deadline_s", MISSING), "broken"),
     "an unknown field": (broken("cascades.0.tiers.0.color", "red"), "broken"),

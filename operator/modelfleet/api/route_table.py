@@ -16,6 +16,7 @@ OVERFLOWS = ("Cold", "Saturated", "Error")
 PERCENT_MAX = 100
 PERMILLE = 1000
 UNKNOWN_DATA = ("LocalOnly", "Reject", "Allow")
+_PARTS = frozenset({"formatVersion", "cascades", "rules"})
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 
 
@@ -179,6 +180,10 @@ def decode(raw: Any) -> RouteTable:
     version = raw.get("formatVersion")
     if version != FORMAT_VERSION:
         raise ValueError(f"route table has formatVersion {version!r}, this router reads {FORMAT_VERSION}")
+    if unknown := raw.keys() - _PARTS:
+        raise ValueError(f"route table has {', '.join(sorted(unknown))}, which this router does not know")
+    if not isinstance(raw.get("cascades", []), list):
+        raise ValueError("route table has no list of cascades")  # noqa: TRY004 - likewise
     try:
         table = RouteTable(
             cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]),
