@@ -289,6 +289,26 @@ async def test_the_cascade_says_whether_it_keeps_its_objectives(fleet: Planned):
     assert {each["type"] for each in fleet.status(CHAT)["conditions"]} == {"ShareOnTarget"}
 
 
+async def test_what_is_needed_stays_while_the_load_moves_a_little(fleet: Planned):
+    """A condition whose words follow every look is a write with every look."""
+    fleet.scaled("small", maxReplicas=2)
+    fleet.scaled("medium", maxReplicas=2)
+    said = []
+    for at in range(30):
+        fleet.load(rps=30.0 + at % 3)
+        await fleet.tick()
+        said += [each["message"] for each in fleet.status(CHAT)["conditions"] if each["type"] == "WithinSLO"]
+    settled = set(said[10:])
+    fleet.load(rps=90.0)
+    for _ in range(10):
+        await fleet.tick()
+    more = [each["message"] for each in fleet.status(CHAT)["conditions"] if each["type"] == "WithinSLO"]
+
+    assert len(settled) == 1
+    assert "small would need maxReplicas " in said[-1]
+    assert more != [said[-1]]
+
+
 async def test_routers_are_told_what_a_replica_carries(fleet: Planned):
     await fleet.tick()
     told = {tier["name"]: (tier["carriesPerHour"], tier["underWay"]) for tier in fleet.status(CHAT)["tiers"]}

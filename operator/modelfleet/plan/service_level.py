@@ -1,6 +1,7 @@
 """Whether a Cascade keeps its objectives, and what would make it possible where it cannot."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ ANSWERS_MIN = 20  # fewer say nothing
 _PERCENT = 100
 _RECENT = 4  # counts that tell the present rate
 _MS_PER_S = 1000
+_ENOUGH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ def attained(state: State) -> float | None:
 
 def judge(look: Look, plan: Plan, state: State, *, cascade: Cascade | None = None) -> WithinSlo:
     """What to say of it.  `cascade`: with what its own bounds forbid."""
+    conditions = cascade.status.conditions if cascade is not None else []
+    shown = next((each.message for each in conditions if each.type == "WithinSLO"), "")
     wrong = [
         text
         for tier, one in zip(look.tiers, plan.tiers, strict=True)
-        if (text := _short(look, plan, tier, one))
+        if (text := _short(look, plan, tier, one, shown))
     ]
     if cascade is not None and (text := out_of_reach(cascade)):
         wrong.append(text)
@@ -68,15 +72,21 @@ def out_of_reach(cascade: Cascade) -> str | None:
     return f"targetShare {target} of {last.name} is out of reach: weight.min and weight.max let it have {reach} at most"
 
 
-def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan) -> str | None:
-    """What the tier would need to carry its part; None where it can."""
+def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan, shown: str) -> str | None:
+    """What the tier would need to carry its part; None where it can.  `shown`: what was said last."""
     if strict := _too_strict(look.goals, tier):
         return strict
     others_carry_it = plan.feasible and plan.peak_rps > 0
     if others_carry_it or not tier_plan.carries_rps or tier.replicas_max <= tier.replicas_min:
         return None
     needed = math.ceil(_owed_rps(look, plan, tier) / tier_plan.carries_rps)
-    return f"{tier.name} would need maxReplicas {needed}" if needed > tier.replicas_max else None
+    if needed <= tier.replicas_max:
+        return None
+    # The load moves a little with every look: a number stays while it is enough, and not by half too large.
+    said = re.search(rf"(?:^|; ){re.escape(tier.name)} would need maxReplicas (\d+)(?:;|$)", shown)
+    if said is not None and needed <= int(said[1]) <= _ENOUGH * needed:
+        needed = int(said[1])
+    return f"{tier.name} would need maxReplicas {needed}"
 
 
 def _owed_rps(look: Look, plan: Plan, tier: TierLook) -> float:
