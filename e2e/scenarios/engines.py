@@ -37,6 +37,7 @@ def tier(
     start_s: float = START_S,
     places: int = PLACES,
     replicas: int | None = None,
+    usd_per_hour: str = "1",
     **scaling: Any,
 ) -> None:
     """Apply a ModelTier of stand-ins: of fixed size with `replicas`, else planned unless `scaling` has metrics."""
@@ -57,6 +58,7 @@ def tier(
             "env": [{"name": key, "value": value} for key, value in environ.items()],
         },
         nodePool={"name": "gpu"},
+        price={"perReplicaHour": usd_per_hour},
         **size,
     )
 

@@ -62,8 +62,8 @@ def test_a_burst_wakes_a_tier_that_sleeps(world: World) -> None:
     world.wait("no pod is left", lambda: not world.pods("big"))
 
     with load(world, "chat", BUSY) as traffic:
-        world.wait("more than one is needed", lambda: ready(world, "big") > 1)
-        world.wait("those that came first are answered", lambda: traffic.count("finished") > 40)
+        world.wait("those that came first are answered", lambda: traffic.count("finished") > 30)
+        world.wait("more are wanted", lambda: wanted(world, "big") > 1)
 
     assert world.metric("modelfleet_router_wake_calls_total", outcome="Accepted") >= 1
 
@@ -99,7 +99,7 @@ def test_queries_without_a_number_are_said_and_others_decide(world: World) -> No
         world.wait_condition("modeltier", "big", *reason, says=f"{name} (")
         assert says in condition(world.get("modeltier", "big"), "ScalingActive")["message"]
 
-    with load(world, "chat", (1.0, 5.0), BUSY):
+    with load(world, "chat", (14.0, 900.0), output=engines.OUTPUT // 2):
         world.wait("it wants more", lambda: wanted(world, "big") > 1)
 
 
