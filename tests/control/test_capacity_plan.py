@@ -470,6 +470,22 @@ async def test_what_engines_do_not_tell_is_no_room(fleet: Planned, engines: int,
     assert fleet.condition(SMALL) == ("True", "FollowsPlan" if shrinks else "MetricsPartlyStale")
 
 
+@pytest.mark.parametrize("first", ["gone", "api"])
+async def test_a_tier_without_replicas_of_ours_stops_no_plan(fleet: Planned, first: str):
+    """One that was deleted, or an external API, beside the only one that is planned."""
+    if first == "api":
+        external = {"baseURL": "https://api.example/v1", "model": "m"}
+        fleet.apply("ModelTier", first, {"external": external})
+    fleet.cascade(
+        tiers=[{"name": "s", "tierRef": {"name": "small"}}, {"name": "x", "tierRef": {"name": first}}]
+    )
+    fleet.load(rps=10.0)
+    await fleet.tick()
+
+    assert fleet.replicas()[0] > 1
+    assert "carriesPerHour" not in fleet.status(CHAT)["tiers"][0]
+
+
 async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):
     theirs = {"kind": "ConfigMap", "metadata": {"name": "chat-cascade-plan", "namespace": "ns"}, "data": {}}
     fleet.api.notes[Key("ConfigMap", "ns", "chat-cascade-plan")] = theirs

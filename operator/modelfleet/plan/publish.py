@@ -37,7 +37,10 @@ def law(planned: Planned, name: Name, cascade: Cascade, *, part: float, shown: L
     if not group.pooled or not moves(cascade):
         return {}
     tiers = dict(zip(group.tiers, planned.plan.tiers, strict=True))
-    steps = {step.name: tiers[Name(name.namespace, step.tier_ref.name)] for step in cascade.spec.tiers}
+    named = {step.name: Name(name.namespace, step.tier_ref.name) for step in cascade.spec.tiers}
+    if any(tier not in tiers for tier in named.values()):
+        return {}  # beside one that is external, suspended or gone nobody knows what a replica is to carry
+    steps = {step: tiers[tier] for step, tier in named.items()}
     if any(tier.carries_rps <= 0 for tier in steps.values()):
         return shown
     found = {
