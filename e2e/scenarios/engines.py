@@ -37,7 +37,7 @@ def tier(
     start_s: float = START_S,
     places: int = PLACES,
     replicas: int | None = None,
-    usd_per_hour: str = "1",
+    gpus: int = 1,
     **scaling: Any,
 ) -> None:
     """Apply a ModelTier of stand-ins: of fixed size with `replicas`, else planned unless `scaling` has metrics."""
@@ -57,8 +57,7 @@ def tier(
             "maxModelLen": 4096,
             "env": [{"name": key, "value": value} for key, value in environ.items()],
         },
-        nodePool={"name": "gpu"},
-        price={"perReplicaHour": usd_per_hour},
+        nodePool={"name": "gpu", "count": gpus},
         **size,
     )
 

@@ -43,7 +43,7 @@ def gpus(target: choose.Target) -> None:
 def test_weights_and_replicas_move_together(world: World) -> None:
     """The small tier is full: the dear one takes entries at once, and is let go when there are more small ones."""
     engines.tier(world, "small", start_s=20.0, maxReplicas=4)
-    engines.tier(world, "large", maxReplicas=3, usd_per_hour="5")
+    engines.tier(world, "large", maxReplicas=3, gpus=4)
     steps = [
         {"name": "small", "tierRef": {"name": "small"}, "weight": {"initial": 100, "min": 40}},
         {"name": "large", "tierRef": {"name": "large"}, "weight": {"initial": 0, "max": 60}},
