@@ -486,6 +486,33 @@ async def test_a_tier_without_replicas_of_ours_stops_no_plan(fleet: Planned, fir
     assert "carriesPerHour" not in fleet.status(CHAT)["tiers"][0]
 
 
+async def test_a_plan_that_fails_costs_no_other(fleet: Planned):
+    fleet.scaled("alone")
+    fleet.apply(
+        "Cascade",
+        "solo",
+        {
+            "modelName": "solo",
+            "tiers": [{"name": "a", "tierRef": {"name": "alone"}}],
+            "slo": {"ttftP95": "500ms"},
+        },
+    )
+    fleet.load(rps=10.0)
+    load = fleet.prometheus.answer
+    assert load is not None
+    chat = load.cascades[Name("ns", "chat")]
+    broken = replace(chat, arrived=float("nan"))
+    fleet.prometheus.answer = replace(
+        load,
+        tiers={**load.tiers, Name("ns", "alone"): load.tiers[Name("ns", "small")]},
+        cascades={Name("ns", "chat"): chat, Name("ns", "solo"): broken},
+    )
+    await fleet.tick()
+
+    assert fleet.replicas()[0] > 1
+    assert fleet.status(Key("ModelTier", "ns", "alone"))["desiredReplicas"] == 1
+
+
 async def test_a_configmap_of_somebody_else_is_left_alone(fleet: Planned):
     theirs = {"kind": "ConfigMap", "metadata": {"name": "chat-cascade-plan", "namespace": "ns"}, "data": {}}
     fleet.api.notes[Key("ConfigMap", "ns", "chat-cascade-plan")] = theirs

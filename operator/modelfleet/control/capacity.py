@@ -25,6 +25,7 @@ from modelfleet.control.capacity_observe import Observed, snapshot
 from modelfleet.control.capacity_plan import Planners
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import MetricsError
+from modelfleet.plan import planner
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.fleet import Plan, Planning, plan
 from modelfleet.plan.load import NOTHING, FleetLoad
@@ -241,7 +242,10 @@ class CapacityLoop:
     def _timed(self, fleet: FleetSnapshot, plannings: Sequence[Planning]) -> Plan:
         timer = asyncio.get_running_loop()
         began_s = timer.time()
-        decided = plan(fleet, plannings)
+        try:
+            decided = plan(fleet, plannings)
+        except Exception:  # noqa: BLE001  a bug met in one plan must not cost the others theirs
+            decided = plan(fleet, [one for one in plannings if _can_be_planned(one)])
         if plannings:
             self._instruments.plans.duration.observe(timer.time() - began_s)
         return decided
@@ -251,6 +255,15 @@ class CapacityLoop:
         scaling = seen.tiers[name].spec.scaling
         new = name not in known and (scaling is None or bool(scaling.metrics))
         return new or name in seen.heard.woken
+
+
+def _can_be_planned(one: Planning) -> bool:
+    try:
+        planner.plan(one.look, one.state, one.settings)
+    except Exception:  # noqa: BLE001  likewise; its tiers hold, and say that nothing was planned
+        _LOG.exception("planning failed", cascade="/".join(one.group.owner))
+        return False
+    return True
 
 
 def _log_invalid(key: Key, err: ValueError) -> None:
