@@ -57,6 +57,12 @@ def test_objectives_and_shares_are_those_of_the_file():
     assert found.settings.pooled
 
 
+def test_a_suspended_tier_has_no_share():
+    found = tiers(chat(), {"big": tier("big", suspend=True, scaling={"maxReplicas": 6})})
+
+    assert (found["small"].share, found["big"].share) == (1.0, 0.0)
+
+
 def test_fixed_weights_share_no_peak():
     assert not what_if(RECORD, chat(weights={"mode": "Fixed"}), {}, SETTINGS).settings.pooled
 

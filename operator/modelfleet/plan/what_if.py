@@ -48,7 +48,9 @@ def _shared(record: Record, cascade: Cascade, tiers: Mapping[str, ModelTier]) ->
         )
     known = {Name(name.namespace, tier): tiers.get(tier, _ANY) for tier in named}
     shares = demand.shares({name: cascade}, {name: CascadeLoad()}, known)
-    return tuple(replace(tier, share=shares[Name(name.namespace, tier.name)]) for tier in record.look.tiers)
+    return tuple(
+        replace(tier, share=shares.get(Name(name.namespace, tier.name), 0.0)) for tier in record.look.tiers
+    )
 
 
 def _settings(record: Record, cascade: Cascade) -> Settings:
