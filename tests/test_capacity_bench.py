@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity.cells import Cells
+from bench.capacity import ahead
+from bench.capacity.cells import Cell, Cells
 from bench.capacity.experiment import Experiment
 from bench.capacity.fronts import Point, best_peer, level, need, tuned
 from bench.capacity.measure import NAMES, figure, rank
@@ -12,6 +13,7 @@ from bench.capacity.quality import MODELS, QUESTIONS, bars, questions
 from bench.capacity.quick import GRIDS, check
 from modelfleet.sim.fleet import Question
 
+CELL = Cell("one", "synthetic-1", "hpa", (0.7,))
 FRONT = [Point(0.98, 100.0), Point(0.99, 110.0), Point(0.999, 150.0)]
 
 
@@ -74,6 +76,23 @@ def test_answers_of_real_models_are_read(tmp_path: Path):
     path.write_text(",".join(["q", *fields]) + "\n0,1,0.5,0,0.25,-1,0\n")
 
     assert questions(tmp_path) == [Question((0.5, 0.25, 0.0), (True, False, False))]
+
+
+def test_what_is_asked_for_is_found_without_running_it(tmp_path: Path):
+    late = Cells(tmp_path, None, seconds=0.0)
+
+    assert late.wanted(lambda: Experiment(late).point(CELL)) == [CELL]
+    assert late.run(CELL) is None
+
+
+def test_processes_run_it_and_one_keeps_it(tmp_path: Path):
+    cells = Cells(tmp_path, None, seconds=600.0)
+
+    ahead.run(cells, lambda x: x.point(CELL), jobs=2)
+
+    found = Experiment(Cells(tmp_path, None, seconds=0.0)).point(CELL)
+    assert found is not None
+    assert found.attainment > 0.9
 
 
 def test_the_directions_hold(tmp_path: Path):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures
-from bench.capacity import agreement, exact, measure, quality, report
+from bench.capacity import agreement, ahead, exact, measure, quality, report
 from bench.capacity.cells import Cells
 from bench.capacity.experiment import OURS, Experiment, loads
 from bench.capacity.measure import Comparison
 from bench.capacity.quick import GRIDS, check
+from bench.figures import Figure
 
 _CACHE = Path.home() / ".cache" / "modelfleet" / "capacity"
 
@@ -36,6 +37,9 @@ def main() -> int:
     asked.add_argument(
         "--seconds", type=float, default=36_000.0, help="stop after so long; run again to go on"
     )
+    asked.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes that run beside each other"
+    )
     asked.add_argument("--quick", action="store_true", help="synthetic loads only, directions only")
     told = asked.parse_args()
     if told.quick:
@@ -44,27 +48,34 @@ def main() -> int:
         print("no folder of traces: give --traces or MODELFLEET_TRACES (docs/capacity.md says what is in it)")
         return 2
     cells = Cells(told.cache, told.traces, seconds=told.seconds)
+    ahead.run(cells, _fluid, jobs=told.jobs)
     x = Experiment(cells)
-    first, *others = loads()
-    found = [Comparison(x, fleet, *first) for fleet in OURS]
-    alone = [
-        *measure.swept(x),
-        *measure.ablated(x),
-        *measure.measured(_kept(cells, "exact", exact.everything)),
-        *agreement.figures(_kept(cells, "agreement", lambda: agreement.run(x, told.traces)) or ()),
-        *quality.figures(_kept(cells, "quality", lambda: told.quality and quality.run(told.quality))),
-    ]
-    found += [Comparison(x, fleet, *other) for other in others for fleet in OURS]
+    found, figured = _fluid(x)
     results = [
-        *measure.compared(found),
-        *measure.flips(x, found),
-        *alone,
-        *report.reached(x, found),
+        *figured,
+        *measure.measured(_kept(cells, "exact", exact.everything)),
+        *agreement.figures(
+            _kept(cells, "agreement", lambda: agreement.run(x, told.traces, jobs=told.jobs)) or ()
+        ),
+        *quality.figures(_kept(cells, "quality", lambda: told.quality and quality.run(told.quality))),
     ]
     print("complete" if x.complete else "not complete: run it again, it goes on")
     written = figures.write("capacity.json", sorted(results, key=lambda one: measure.rank(one.name)))
     report.document(written, found)
     return 0
+
+
+def _fluid(x: Experiment) -> tuple[list[Comparison], list[Figure]]:
+    """All that the fluid tells: everybody on every load, then one thing changed at a time."""
+    found = [Comparison(x, fleet, *load) for load in loads() for fleet in OURS]
+    figured = [
+        *measure.compared(found),
+        *measure.flips(x, found),
+        *measure.swept(x),
+        *measure.ablated(x),
+        *report.reached(x, found),
+    ]
+    return found, figured
 
 
 def quickly(cache: Path) -> int:

@@ -1,44 +1,49 @@
 """Whether the fluid tells the same story as the requests: the same hours of one trace on both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.capacity.cells import Cells
 from bench.capacity.experiment import TUNED_ON, Experiment
 from bench.capacity.loads import Load, fleet, shares_of
 from bench.figures import Figure, missing
 from modelfleet.sim import traces
 from modelfleet.sim.fleet import Arrival
 from modelfleet.sim.fluid import Fluid
-from modelfleet.sim.policies.grid import FAMILIES
+from modelfleet.sim.policies.grid import FAMILIES, Constants
 from modelfleet.sim.world import World
 
 POLICIES = ("joint", "kubeai", "hpa", "llmd-queue")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 _SECONDS = 3600
 _MODEL, _DAY = "m-large", 3
 
 
-def run(x: Experiment, folder: Path) -> list[dict[str, Any]]:
+def run(x: Experiment, folder: Path, *, jobs: int) -> list[dict[str, Any]]:
     """Both models' attainment and GPU hours for each policy, tuned for 99 %, and each seed of arrivals and pods."""
-    return [row for seed in SEEDS for row in _seeded(x, folder, seed)]
+    picked = {name: x.pick("cascade", f"{_MODEL}-{TUNED_ON}", name) for name in POLICIES}
+    tuned = {name: constants for name, constants in picked.items() if constants is not None}
+    with ProcessPoolExecutor(jobs) as pool:
+        rows = pool.map(partial(_seeded, x.cells.folder, folder, tuned), SEEDS)
+        return [row for seeded in rows for row in seeded]
 
 
-def _seeded(x: Experiment, folder: Path, seed: int) -> list[dict[str, Any]]:
+def _seeded(cache: Path, folder: Path, tuned: Mapping[str, Constants], seed: int) -> list[dict[str, Any]]:
+    cells = Cells(cache, folder, seconds=0.0)
     days = _SECONDS / 86_400
     arrivals = list(traces.servegen(folder, _MODEL, mean_rps=60.0, day=_DAY, days=days, seed=seed))
     of = _load(arrivals)
-    tested = x.cells.tested(of)
+    tested = cells.tested(of)
     cascade = fleet("cascade", of, tested.rates_rps)
     rows = []
-    for name in POLICIES:
-        constants = x.pick("cascade", f"{_MODEL}-{TUNED_ON}", name)
-        if constants is None:
-            continue
+    for name, constants in tuned.items():
         family = FAMILIES[name]
         outcome = Fluid(
-            cascade, of.lengths, family.build(cascade, tested, constants), tails=x.cells.tails(of), seed=seed
+            cascade, of.lengths, family.build(cascade, tested, constants), tails=cells.tails(of), seed=seed
         ).run(of.counts)
         policy = family.build(cascade, tested, constants)
         tally = World(cascade, arrivals, policy, entry=shares_of(cascade), seed=seed).run(float(_SECONDS))

@@ -5,8 +5,9 @@ peers do not run again because our planner changed.
 """
 
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -86,6 +87,7 @@ class Cells:
         self._file = folder / "cells.jsonl"
         self._until_s = time.monotonic() + seconds
         self._known: dict[str, dict[str, Any]] = {}
+        self._wanted: dict[str, Cell] | None = None  # None: what is not known is run
         self._loads: dict[str, Load] = {}
         self._tails: dict[str, Mapping[str, Tail]] = {}
         if self._file.exists():
@@ -114,7 +116,10 @@ class Cells:
                     tier.name: asdict(tail.measure(tier.engine.times(step_factor), of.requests, of.slo))
                     for tier in (SMALL, BIG)
                 }
-                kept.write_text(json.dumps(found))
+                # Several processes may measure the same: each writes a file of its own, and the last one stays.
+                written = kept.with_suffix(f".{os.getpid()}")
+                written.write_text(json.dumps(found))
+                written.replace(kept)
             self._tails[name] = {tier: Tail(**one) for tier, one in json.loads(kept.read_text()).items()}
         return self._tails[name]
 
@@ -128,8 +133,26 @@ class Cells:
         key = cell.key()
         if key in self._known:
             return self._known[key]
+        if self._wanted is not None:
+            self._wanted[key] = cell
+            return None
         if self.late:
             return None
+        row = self.computed(cell)
+        self.keep(cell, row)
+        return row
+
+    def wanted(self, ask: Callable[[], object]) -> list[Cell]:
+        """What `ask` would run now, without running it; what the answers would lead it to is not among it."""
+        self._wanted = {}
+        try:
+            ask()
+            return list(self._wanted.values())
+        finally:
+            self._wanted = None
+
+    def computed(self, cell: Cell) -> dict[str, Any]:
+        """Run it, and tell nobody."""
         of = self.load(cell.load)
         tested = self.tested(of)
         cascade = fleet(cell.fleet, of, tested.rates_rps)
@@ -140,17 +163,20 @@ class Cells:
         tails = self.tails(of, step_factor=conditions.step_factor)
         fluid = Fluid(cascade, of.lengths, policy, conditions=conditions, seed=cell.seed, tails=tails)
         outcome = fluid.run(of.counts)
-        row = {"key": key, **asdict(outcome), "policy": policy.name, "cpu_s": time.process_time() - started_s}
+        cpu_s = time.process_time() - started_s
+        return {"key": cell.key(), **asdict(outcome), "policy": policy.name, "cpu_s": cpu_s}
+
+    def keep(self, cell: Cell, row: dict[str, Any]) -> None:
+        """Put it into the file."""
         with self._file.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        self._known[key] = row
+        self._known[row["key"]] = row
         print(
             f"{time.strftime('%H:%M:%S')} {cell.fleet:8} {cell.load:12} {cell.family:10} {cell.constants}"
-            f"  {100 * outcome.attainment:6.2f} %  {outcome.gpu_h:7.1f} GPU-h  {outcome.flips_per_day:4.0f} flips"
-            f"  share {outcome.share_last:.3f}/{outcome.share_last_worst_hour:.3f}  {row['cpu_s']:.1f} s",
+            f"  {100 * row['attainment']:6.2f} %  {row['gpu_h']:7.1f} GPU-h  {row['flips_per_day']:4.0f} flips"
+            f"  share {row['share_last']:.3f}/{row['share_last_worst_hour']:.3f}  {row['cpu_s']:.1f} s",
             flush=True,
         )
-        return row
 
 
 def _policy(cell: Cell, cascade: Cascade, of: Load, tested: Measured) -> Policy:

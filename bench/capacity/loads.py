@@ -5,6 +5,7 @@ arrivals of a day costs more than simulating it.
 """
 
 import math
+import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +65,10 @@ def load(name: str, folder: Path | None, cache: Path) -> Load:
         if not kept.exists():
             model = name.rpartition("-")[0]
             counts = traces.servegen_counts(folder, model, mean_rps=_MEAN_RPS, day=_day(name))
-            kept.write_bytes(array("I", counts).tobytes())
+            # Several processes may make the same: each writes a file of its own, and the last one stays.
+            written = kept.with_suffix(f".{os.getpid()}")
+            written.write_bytes(array("I", counts).tobytes())
+            written.replace(kept)
         found = array("I")
         found.frombytes(kept.read_bytes())
         return Load(name, found.tolist(), traces.servegen_lengths(folder, _LENGTHS_OF, number=_DRAWN))

@@ -59,13 +59,13 @@ def in_flight(cascade: Cascade, tested: Measured, parts: Constants) -> Mapping[s
 
 # A tier that is dear may be run closer to its limit than a cheap one: so both are tuned.
 _PARTS: Sequence[Constants] = tuple(
-    (small, big) for small in (0.6, 0.75, 0.9) for big in (0.75, 1.0, 1.3, 1.7)
+    (small, big) for small in (0.6, 0.7, 0.8, 0.9) for big in (0.75, 1.0, 1.25, 1.5, 1.8)
 )
 _ALONE: Sequence[Constants] = tuple((part,) for part in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
 _OURS: Sequence[Constants] = tuple(
     (peak, deviations, misses)
     for peak, deviations in ((0.5, 0.0), (0.75, 0.5), (0.9, 1.5))
-    for misses in (0.004, 0.01, 0.025)
+    for misses in (0.004, 0.007, 0.01, 0.015, 0.025)
 )
 
 _UNSURE = Settings(peak=0.5, deviations=0.0, reach=0.0)
