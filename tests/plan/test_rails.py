@@ -38,8 +38,11 @@ FLAPPING = Course(changes=tuple((9000.0 + 50 * at, 1 if at % 2 else -1) for at i
         pytest.param(FEWER, CALM, Course(((9650.0, 4),)), (2, "LoadFits"), id="less since a window: shrinks"),
         pytest.param(FEWER, CALM, replace(FLAPPING, wishes=((9650.0, 4),)), (4, "StabilizationWindow"), id="a tier that flaps waits twice as long"),
         pytest.param(FEWER, CALM, Course(((9900.0, 3),)), (3, "LoadFits"), id="goes as far down as all of the window allows"),
-        pytest.param(FEWER, replace(CALM, load=1.9), QUIET, (4, "WouldNotFit"), id="two could not carry what runs: stays"),
-        pytest.param(FEWER, replace(CALM, kv=0.5), QUIET, (4, "WouldNotFit"), id="two could not hold what is in memory: stays"),
+        pytest.param(FEWER, replace(CALM, load=1.9), QUIET, (3, "LoadFits"), id="two could not carry what runs: three stay"),
+        pytest.param(FEWER, replace(CALM, load=2.8), QUIET, (4, "WouldNotFit"), id="nor could three: all stay"),
+        pytest.param(Wish(1, "Together"), replace(CALM, load=0.5), QUIET, (2, "LoadFits"), id="one could not hold what is in memory: two stay"),
+        pytest.param(FEWER, replace(CALM, kv=0.6), QUIET, (4, "WouldNotFit"), id="no fewer could hold what is in memory: all stay"),
+        pytest.param(FEWER, replace(CALM, ready=2, starting=2, kv=0.79), QUIET, (4, "WouldNotFit"), id="pods that start hold nothing yet: all stay"),
         pytest.param(FEWER, replace(CALM, waiting=9.0), QUIET, (4, "WouldNotFit"), id="requests wait: stays"),
         pytest.param(FEWER, replace(CALM, ready=1, starting=3), QUIET, (4, "PodsStarting"), id="pods that start have proven nothing: stays"),
         pytest.param(SAME, replace(CALM, kv=0.85), QUIET, (5, "EngineFull"), id="memory is full: one more, whatever the model says"),
@@ -92,3 +95,15 @@ def test_who_asks_for_more_never_gets_less(wanted: int, seen: Facts, course: Cou
     more, _ = settle(Wish(wanted + 1, "Together"), seen, course)
 
     assert more.replicas >= less.replicas or less.reason == "EngineFull"
+
+
+@given(st.integers(0, 20), facts, courses)
+def test_what_stays_takes_over_what_runs_and_no_fewer_could(wanted: int, seen: Facts, course: Course):
+    verdict, after = settle(Wish(wanted, "Together"), seen, course)
+
+    if verdict.reason == "LoadFits":
+        assert seen.load <= verdict.replicas < seen.replicas
+        asked = max(
+            n for at_s, n in after.wishes if at_s > seen.now_s - 2 * seen.down_s or at_s == seen.now_s
+        )
+        assert verdict.replicas <= max(asked, seen.load / 0.9 + 1, seen.kv * seen.ready / 0.72 + 1)

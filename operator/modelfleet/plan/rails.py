@@ -16,7 +16,7 @@ _UNSIZED = {
     "NoAnswers": "The tier has answered nothing lately, holding",
     "Infeasible": "Not even an idle replica keeps spec.slo of the Cascade, holding",
 }
-_FITS = 0.9  # of what the replicas that stay would carry
+_FITS = 0.9  # of what the replicas that stay would carry and hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +110,25 @@ def wait_for_window(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
 
 
 def keep_what_is_needed(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
-    left = stable(wish, facts, course)
-    squeezed = facts.kv * facts.ready / max(1, left)
-    if facts.load > _FITS * left or squeezed >= _KV_FULL or facts.waiting > _QUIET * facts.ready:
+    if facts.waiting > _QUIET * facts.ready or _enough(wish, facts, course) == facts.replicas:
         return _held(facts, "WouldNotFit", "The replicas that would stay could not take over what runs")
     return None
 
 
 def shrink(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
-    return Verdict(stable(wish, facts, course), "LoadFits", "Fewer replicas carry the load ahead")
+    return Verdict(_enough(wish, facts, course), "LoadFits", "Fewer replicas carry the load ahead")
+
+
+def _enough(wish: Wish, facts: Facts, course: Course) -> int:
+    """The fewest replicas, from those asked for up to the present ones, that could take over what runs."""
+    fewer = range(stable(wish, facts, course), facts.replicas)
+    return next((left for left in fewer if _takes_over(left, facts)), facts.replicas)
+
+
+def _takes_over(left: int, facts: Facts) -> bool:
+    # Replicas that are not ready relieve nobody yet.
+    squeezed = facts.kv * max(1.0, facts.ready / max(1, left))
+    return facts.load <= _FITS * left and squeezed < _FITS * _KV_FULL
 
 
 RULES: Sequence[Rule] = (
