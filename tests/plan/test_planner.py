@@ -233,3 +233,59 @@ def test_blind(look: Look, want: int, reason: str):
     small = decide(look).tiers[0]
 
     assert (small.replicas, small.reason) == (want, reason)
+
+
+BACKLOG = {
+    "nothing waits": (replace(SMALL, ready=3, replicas=3), True),
+    "all are busy and much waits: more": (replace(SMALL, ready=2, replicas=2, waiting=1500.0), False),
+    "those that start will work it off": (
+        replace(SMALL, ready=2, starting=1, replicas=3, waiting=1500.0),
+        True,
+    ),
+    "idle ones work it off before a new one is there": (replace(SMALL, ready=4, waiting=400.0), True),
+    "more than all of them can work off: more": (
+        replace(SMALL, ready=2, starting=1, waiting=90_000.0),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("tier", "same"), BACKLOG.values(), ids=BACKLOG)
+def test_a_backlog_asks_for_what_is_not_coming(tier: TierLook, *, same: bool):
+    busy = replace(tier, share=1.0, rate_rps=60.0)
+    look = replace(CALM, tiers=(busy,))
+    calm = replace(CALM, tiers=(replace(busy, waiting=0.0),))
+
+    assert (decide(look).tiers[0].free == decide(calm).tiers[0].free) is same
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.floats(1.1, 4.0),
+    st.floats(0.0, 200.0),
+    st.sampled_from([0.0, 15.0, 60.0, 120.0, 240.0]),
+    st.floats(0.0, 1.0),
+)
+def test_who_waits_for_replicas_that_start_orders_no_more(
+    ready: int, over: float, waiting: float, lead_s: float, part: float
+):
+    """Arrivals are steady, and all that the ready ones do not carry piles up until the ordered ones are there."""
+    carries_rps = decide(alone(SLOTTED)).tiers[0].carries_rps
+    rate_rps = over * ready * carries_rps
+    state = State(rates_rps=(rate_rps,) * 160)
+    busy = replace(
+        SLOTTED,
+        ready=ready,
+        replicas=ready,
+        replicas_max=50,
+        rate_rps=rate_rps,
+        lead_s=lead_s,
+        waiting=waiting,
+    )
+    steady = replace(alone(busy), arrived=15 * rate_rps, counts=[5 * rate_rps] * 120)
+    first = decide(steady, state).tiers[0].replicas
+    piled = waiting + (rate_rps - ready * carries_rps) * part * lead_s
+    later = replace(busy, replicas=first, starting=first - ready, waiting=piled)
+
+    assert decide(replace(steady, tiers=(later,)), state).tiers[0].replicas == first

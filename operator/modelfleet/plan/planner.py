@@ -262,7 +262,7 @@ def _choose(
         lasts_s = one.carried.under_way / one.carried.rate_rps if one.known else 0.0
         interval_s = max(look.interval_s, lasts_s)
         room_rps = margin.room_rps(later_rps, uneven, interval_s=interval_s, deviations=deviations)
-        peaks.append(later_rps + room_rps + tier.waiting / _DRAIN_S)
+        peaks.append(later_rps + room_rps + _backlog(tier, one.carried.rate_rps, now_rps) / _DRAIN_S)
         steady = _relieved(look, settings, len(options))
         owes_rps = (steady_rps * settings.owed if steady else now_rps) * tier.share
         if not settings.pooled:
@@ -276,6 +276,17 @@ def _choose(
     filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
     peak_rps = peaks[filler] * ours if settings.pooled else 0.0
     return joint.choose(options, peak_rps), peak_rps
+
+
+def _backlog(tier: TierLook, carries_rps: float, now_rps: float) -> float:
+    """Requests that would still wait when a replica ordered now is there: the rest is no reason to order one.
+
+    A replica that starts is the answer to what piles up until it is there, so what it carries while a new one would
+    start counts as a whole; of those that are ready it is what they carry beyond what arrives.
+    """
+    spare_rps = max(0.0, tier.ready * carries_rps - max(tier.rate_rps, now_rps * tier.share))
+    coming = tier.starting * carries_rps * max(tier.lead_s, _DRAIN_S)
+    return max(0.0, tier.waiting - spare_rps * tier.lead_s - coming)
 
 
 def _steady_rps(look: Look, state: State) -> float:
