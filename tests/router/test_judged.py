@@ -282,6 +282,7 @@ async def test_sure_stream_is_sent_whole():
         assert answer.headers["x-modelfleet-score"] == "-0.1000"
         assert not big.asked
         assert orjson.loads(small.asked[0].body)["logprobs"] is True
+        assert sum(_stats(rig, 0).answer_inter_token.counts) == 1
 
 
 async def test_unsure_stream_is_stopped_and_the_next_tier_streams():
@@ -301,6 +302,7 @@ async def test_unsure_stream_is_stopped_and_the_next_tier_streams():
             "prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29,
         }  # fmt: skip
         assert answer.body.endswith(b": modelfleet tier=big attempts=2 escalations=1\n\n" + DONE)
+        assert [sum(_stats(rig, place).answer_inter_token.counts) for place in (0, 1)] == [0, 1]
 
 
 async def test_what_has_come_is_judged_when_the_time_is_over():

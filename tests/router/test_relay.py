@@ -16,6 +16,7 @@ from tests.router.rig import (
     GOOD_STREAM,
     PATIENCE_S,
     SSE_HEAD,
+    USAGE,
     Act,
     Peer,
     cascade,
@@ -246,6 +247,69 @@ async def test_usage_is_asked_for_counted_and_hidden():
         stats = rig.state.fleet.lines["chat"].steps[0].stats
         assert (stats.tokens_in, stats.tokens_out) == (7, 2)
         assert sum(stats.first_token.counts) == 1
+
+
+def _told(tokens: int) -> bytes:
+    return USAGE.replace(b'"completion_tokens":2', b'"completion_tokens":%d' % tokens)
+
+
+PAUSE_S = 0.05
+# What follows the first token after a pause, and how many tokens the answer has then.
+PACES = {
+    "a pause is spread over the whole answer": ((token("b"), token("c"), token("d"), DONE), 4),
+    "the engine counts tokens: an event may bring several": ((token("b"), _told(9), DONE), 9),
+    "one token has no time between tokens": ((token(""), _told(1), DONE), None),
+    "one event": ((DONE,), None),
+}
+
+
+@pytest.mark.parametrize(("rest", "tokens"), PACES.values(), ids=PACES)
+async def test_the_mean_time_between_tokens_is_counted_once_an_answer(
+    rest: tuple[bytes, ...], tokens: int | None
+):
+    first_came, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def act(peer: Peer) -> None:
+        await peer.send(SSE_HEAD + chunk(token("a")))
+        await first_came.wait()
+        await asyncio.sleep(PAUSE_S)
+        await peer.send(b"".join(map(chunk, rest)) + b"0\r\n\r\n")
+
+    async with one_tier([act]) as (rig, _):
+        stats = rig.state.fleet.lines["chat"].steps[0].stats
+        began_s = loop.time()
+        asked = asyncio.create_task(rig.ask(post(stream=True)))
+        await until(lambda: sum(stats.first_token.counts) > 0)
+        first_came.set()
+        assert (await asked).complete
+        took_s = loop.time() - began_s
+
+    seen = stats.answer_inter_token
+    assert sum(seen.counts) == (tokens is not None)
+    if tokens is not None:
+        assert PAUSE_S / 2 < seen.sum_s * (tokens - 1) < took_s + 0.001  # the loop counts milliseconds
+
+
+async def test_a_stream_without_an_event_has_no_pace():
+    async with one_tier([stream(_told(9), DONE)]) as (rig, _):
+        assert (await rig.ask(post(stream=True))).complete
+
+        assert sum(rig.state.fleet.lines["chat"].steps[0].stats.answer_inter_token.counts) == 0
+
+
+async def test_a_stream_that_broke_or_was_left_has_no_pace():
+    broken = raw(SSE_HEAD, *map(chunk, (token("a"), token("b"), token("c"))))
+    async with one_tier([broken, hang(SSE_HEAD, *map(chunk, (token("a"), token("b"))))]) as (rig, (engine,)):
+        assert not (await rig.ask(post(stream=True))).complete
+        reader, writer = await rig.connect()
+        writer.write(post(stream=True))
+        await reader.readuntil(token("b").strip())
+        writer.transport.abort()
+        await until(lambda: len(engine.asked) > 1 and engine.asked[1].gone.is_set())
+        stats = rig.state.fleet.lines["chat"].steps[0].stats
+
+        assert sum(stats.first_token.counts) == 2
+        assert sum(stats.answer_inter_token.counts) == 0
 
 
 async def test_usage_is_shown_to_who_asks_for_it():

@@ -12,6 +12,7 @@ from modelfleet.router import server as limits
 from modelfleet.router.message import add_piece
 from modelfleet.router.server import Client
 from tests.router.rig import (
+    DONE,
     GOOD,
     GOOD_STREAM,
     SSE_HEAD,
@@ -99,6 +100,22 @@ async def test_reader_that_takes_a_little_is_waited_for():
         assert len(_clients(rig)) == 1
         assert len(await reader.read()) > 0
         writer.close()
+
+
+async def test_answer_that_its_client_held_back_tells_nothing_of_its_engine():
+    pieces = [token("x" * 10_000)] * 400
+    async with one_tier([stream(*pieces, DONE)]) as (rig, _):
+        reader, writer = await _connect_small(rig)
+        writer.transport.pause_reading()
+        writer.write(post(stream=True))
+        stats = rig.state.fleet.lines["chat"].steps[0].stats
+        await until(lambda: bool(rig.server.crowd._unread))
+        assert stats.answered == 0
+        writer.transport.resume_reading()
+
+        assert (await read_answer(reader)).complete
+        assert sum(stats.first_token.counts) == 1
+        assert sum(stats.answer_inter_token.counts) == 0
 
 
 async def test_unread_answers_together_are_bounded():

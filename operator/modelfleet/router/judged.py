@@ -22,14 +22,13 @@ from modelfleet.route.sse import EventScan
 from modelfleet.route.trial import Trial
 from modelfleet.router.fleet import Passage, Step
 from modelfleet.router.message import Request
-from modelfleet.router.relay import HELD_BYTES_MAX, Exchange
+from modelfleet.router.relay import HELD_BYTES_MAX, NEVER_S, Exchange
 from modelfleet.router.server import Client
 from modelfleet.router.shell import Shell
 from modelfleet.router.upstream import Headers, Replica
 
 KEEP_ALIVE_S = 10.0  # between two comments, while a stream is judged whole
 _CHAT = b"/v1/chat/completions"
-_NEVER_S = float("inf")
 _OPENING = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 
 
@@ -61,7 +60,7 @@ class JudgedExchange(Exchange):
         self._partial: tuple[Verdict, Step] | None = None  # the best draft that was stopped before its end
         self._resigned = False  # no better answer can be had: the next one is sent as it is
         self._opened = False  # status and headers are sent
-        self._alive_due_s = _NEVER_S
+        self._alive_due_s = NEVER_S
         self._cold = False  # it waits for the first replica of its tier
         super().__init__(client, request, call, passage, shell)
 
@@ -156,6 +155,7 @@ class JudgedExchange(Exchange):
 
     def _time(self, before: int, fresh: int, now_s: float) -> None:
         if fresh and not before:
+            self._first_s = now_s
             self._step.stats.first_token.observe(now_s - self._arrived_s)
         elif fresh and not self._slow:
             self._step.stats.inter_token.observe((now_s - self._last_byte_s) / fresh, fresh)
@@ -344,7 +344,7 @@ class JudgedExchange(Exchange):
 
     # Time.
 
-    def _arm(self, now_s: float, due_s: float = _NEVER_S) -> None:
+    def _arm(self, now_s: float, due_s: float = NEVER_S) -> None:
         if not self._committed:
             if self._waits and self._call.stream and self._step.pool.sleeps:
                 self._cold = True

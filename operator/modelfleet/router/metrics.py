@@ -77,6 +77,7 @@ class TierStats:
     overflowed: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(OVERFLOWS, 0)))
     first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_TOKEN_S))
     inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
+    answer_inter_token: Histogram = field(default_factory=lambda: Histogram(_INTER_TOKEN_S))
     duration: Histogram = field(default_factory=lambda: Histogram(_DURATION_S))
     judges: bool = False  # the tier has an accept rule; the four below are told only then
     judged: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((ACCEPTED, *REASONS), 0)))
@@ -87,6 +88,11 @@ class TierStats:
     price: Price | None = None  # of the tokens that are not counted in dollars yet
     _microdollars: float = 0.0
     _priced: tuple[int, int] = (0, 0)  # tokens that are
+
+    def streamed(self, tokens: int, took_s: float) -> None:
+        """A stream came to its end, `took_s` after its first event; below zero: nobody could tell."""
+        if tokens > 1 and took_s >= 0:
+            self.answer_inter_token.observe(took_s / (tokens - 1))
 
     def cost(self, price: Price | None) -> None:
         """From here on tokens cost this."""
@@ -343,12 +349,14 @@ def _pools(pools: list[PoolStats]) -> Iterator[Metric]:
 def _histograms(tiers: list[TierStats]) -> Iterator[Metric]:
     first = _histogram("time_to_first_token_seconds", "Streams: from asking for a replica to the first event")
     inter = _histogram("inter_token_latency_seconds", "Streams: time between two events")
+    mean = _histogram("answer_inter_token_seconds", "Streams: mean time between two tokens of an answer")
     whole = _histogram("request_duration_seconds", "From the whole request to the last byte of its answer")
     for stats in tiers:
         first.add_metric(stats.labels, stats.first_token.buckets(), stats.first_token.sum_s)
         inter.add_metric(stats.labels, stats.inter_token.buckets(), stats.inter_token.sum_s)
+        mean.add_metric(stats.labels, stats.answer_inter_token.buckets(), stats.answer_inter_token.sum_s)
         whole.add_metric(stats.labels, stats.duration.buckets(), stats.duration.sum_s)
-    yield from (first, inter, whole)
+    yield from (first, inter, mean, whole)
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...]) -> CounterMetricFamily:

@@ -23,6 +23,7 @@ from modelfleet.router.shell import Shell
 from modelfleet.router.upstream import Headers, Replica, Upstream
 
 HELD_BYTES_MAX = 4 * 1024 * 1024  # a whole answer beyond this is relayed as it comes
+NEVER_S = float("inf")
 
 
 class Exchange:
@@ -30,7 +31,7 @@ class Exchange:
 
     __slots__ = (
         "_arrived_s", "_attempt_s", "_bodies", "_body", "_call", "_client", "_committed", "_deadline_s", "_entry", "_fields",
-        "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
+        "_first_s", "_first_try", "_forwarded", "_held", "_held_bytes", "_journey", "_last_byte_s", "_length_known", "_loop",
         "_order", "_passage", "_passing", "_recorder", "_replica", "_request", "_scan", "_slow", "_start_s",
         "_status", "_step", "_trace", "_tries", "_upstream", "_waits", "charged", "kept", "size",
     )  # fmt: skip
@@ -120,12 +121,10 @@ class Exchange:
         if self._trace is not None:
             self._forwarded = self._trace.began(self._step.route, replica.host, replica.port)
         self._attempt_s = self._last_byte_s = self._loop.time()
-        self._first_try = True
+        self._first_s, self._first_try = NEVER_S, True
         self._held: list[bytes] = []
-        self._held_bytes = 0
         self._bodies.let_go(self)
-        self._scan = None
-        self._passing = False
+        self._held_bytes, self._scan, self._passing = 0, None, False
         self._arm(self._attempt_s)
         self._upstream = replica.send(self, self._upstream_request(self._step))
 
@@ -152,8 +151,7 @@ class Exchange:
             elif kind != b"application/json":
                 outcome = "NotAnAnswer"
         if outcome is not None:
-            pause_s = answer.pause_s(status, headers)
-            if pause_s is not None:
+            if (pause_s := answer.pause_s(status, headers)) is not None:
                 self._step.pool.pause(self._replica, pause_s, now_s=self._loop.time())
             if outcome == answer.UNSUPPORTED:
                 self._tries.move_on()  # its other replicas would say the same
@@ -194,6 +192,7 @@ class Exchange:
             if scan.events == 0:
                 self._hold_comments(out, scan)
                 return
+            self._first_s = now_s
             self._step.stats.first_token.observe(now_s - self._arrived_s)
             out = self._commit() + out
         elif fresh and not self._slow:
@@ -234,7 +233,9 @@ class Exchange:
                 return
             if not self._committed:  # no event but [DONE]
                 self._client.write(self._commit())
-            self._answered(scan.usage or (0, scan.events))
+            used = scan.usage or (0, scan.events)  # not every event is one token
+            self._step.stats.streamed(used[1], self._last_byte_s - self._first_s)
+            self._answered(used)
         elif self._passing:
             self._answered((0, 0))
         else:
@@ -292,7 +293,7 @@ class Exchange:
             self._upstream.pause()
 
     def client_ready(self) -> None:
-        self._slow = False
+        self._slow, self._first_s = False, NEVER_S  # this answer does not show how fast its engine is
         self._last_byte_s = self._loop.time()
         if self._upstream is not None:
             self._upstream.resume()
@@ -372,7 +373,7 @@ class Exchange:
         self._upstream = None
         step.pool.leave(self._replica, outcome, since_s=self._attempt_s, now_s=self._loop.time())
 
-    def _arm(self, now_s: float, due_s: float = float("inf")) -> None:
+    def _arm(self, now_s: float, due_s: float = NEVER_S) -> None:
         """Look at the limits then, not at every byte; after one silence, as they come nearer when a stream begins."""
         due_s = min(due_s, self._attempt_due_s(), self._deadline_s, now_s + patience.SILENCE_S_MAX)
         self._client.ring_at(due_s)
@@ -392,9 +393,8 @@ class Exchange:
                 self._attempt()
 
     def _attempt_due_s(self) -> float:
+        # A client that reads slowly holds the engine back: that is not its silence.
         if self._waits or (self._committed and self._slow):
-            return (
-                self._deadline_s
-            )  # a client that reads slowly holds the engine back: that is not its silence
-        timeout_s = self._step.route.timeout_s
-        return patience.due_s(self._attempt_s, self._last_byte_s, timeout_s, began=self._committed)
+            return self._deadline_s
+        route = self._step.route
+        return patience.due_s(self._attempt_s, self._last_byte_s, route.timeout_s, began=self._committed)
