@@ -56,6 +56,8 @@ def router(small_in_flight: float) -> Callable[[int], str]:
             f'{itl}_bucket{{{small},le="0.02"}} {10 * seen}',
             f'{itl}_bucket{{{small},le="+Inf"}} {10 * seen}',
             f"{itl}_sum{{{small}}} {0.1 * seen}",
+            f'{r}_answer_inter_token_seconds_bucket{{{small},le="0.02"}} {seen // 2}',
+            f'{r}_answer_inter_token_seconds_bucket{{{small},le="+Inf"}} {seen}',
             f"{r}_requests_started_total{{{small}}} {seen}",
             f"{r}_requests_started_total{{{medium}}} 0",
             f"{r}_requests_answered_total{{{small}}} {3 * scrape}",
@@ -217,6 +219,7 @@ async def expect_since(metrics: PrometheusMetrics) -> None:
     assert chat.failed == pytest.approx(chat.arrived / 4)
     assert small.answers.count == pytest.approx(chat.answers.count * 3 / 4)
     assert chat.kept(ttft_s=0.4, itl_s=None) == Kept(chat.answers.count, chat.answers.count)
+    assert chat.kept(ttft_s=0.4, itl_s=0.02) == Kept(chat.answers.count, chat.answers.count / 2)
     assert chat.kept(ttft_s=0.2, itl_s=0.02) == Kept(chat.answers.count, 0.0)
     step = chat.steps["s"]
     assert step.judged == pytest.approx(4 * (step.escalated or 0))

@@ -60,7 +60,7 @@ ROWS: dict[str, Told] = {
     "answers by tier": ("answers", "5s", router("requests_answered_total", STEP, "1 2 3 4"), "15s", OF_SHARE, 3),
     "errors of all kinds": ("failed", "5s", router("request_errors_total", f'{STEP},kind="Busy"', "1 2 3 4") | router("request_errors_total", f'{STEP},kind="Broken"', "0 0 0 2"), "15s", OF_CASCADE, 5),
     "first tokens since the last look": ("ttft_since", "5s", router("time_to_first_token_seconds_bucket", f'{STEP},le="0.5"', "1 2 3 4"), "15s", {**OF_SHARE, "le": "0.5"}, 3),
-    "gaps since the last look": ("itl_since", "5s", router("inter_token_latency_seconds_bucket", f'{STEP},le="0.5"', "1 2 3 4"), "15s", {**OF_SHARE, "le": "0.5"}, 3),
+    "paces of answers since the last look": ("itl_since", "5s", router("answer_inter_token_seconds_bucket", f'{STEP},le="0.5"', "1 2 3 4"), "15s", {**OF_SHARE, "le": "0.5"}, 3),
     "first tokens of the last minute": ("ttft", "5s", router("time_to_first_token_seconds_bucket", f'{STEP},le="0.5"', "0+2x20"), "90s", {**OF_POOL, "le": "0.5"}, 24),
     "their time": ("ttft_sum", "5s", router("time_to_first_token_seconds_sum", STEP, "0+2x20"), "90s", OF_POOL, 24),
     "gaps of the last minute": ("itl", "5s", router("inter_token_latency_seconds_bucket", f'{STEP},le="0.5"', "0+2x20"), "90s", {**OF_POOL, "le": "0.5"}, 24),

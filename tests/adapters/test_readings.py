@@ -51,6 +51,8 @@ OF_ROUTER = [
             ("time_to_first_token_seconds_sum", ""),
             ("inter_token_latency_seconds_bucket", ',le="+Inf"'),
             ("inter_token_latency_seconds_sum", ""),
+            ("answer_inter_token_seconds_bucket", ',le="0.05"'),
+            ("answer_inter_token_seconds_bucket", ',le="+Inf"'),
             ("judged_total", ',verdict="Accepted"'),
             ("escalations_total", ',reason="LowScore"'),
             ("score_bucket", ',le="-1"'),

@@ -124,7 +124,14 @@ _SINCE_LOOK = _of_routers(
         "first tokens within le, likewise",
         "streams",
     ),
-    ("itl_since", "Since", f"{_ITL}_bucket", (*_SHARE, "le"), "gaps within le, likewise", "gaps"),
+    (
+        "itl_since",
+        "Since",
+        "answer_inter_token_seconds_bucket",
+        (*_SHARE, "le"),
+        "answers whose tokens came le apart on average, likewise",
+        "streams",
+    ),
 )
 _MINUTE = (
     *_of_routers(

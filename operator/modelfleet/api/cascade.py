@@ -155,7 +155,7 @@ class ServiceLevel(ApiModel):
     )
     itl_p95: Duration | None = Field(
         default=None,
-        description="Time between two tokens that 95 percent of streams are to keep, such as 50ms.",
+        description="Time between two tokens, on average over one answer, that 95 percent of streams are to keep, such as 50ms.",
     )
 
 

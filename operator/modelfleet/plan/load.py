@@ -29,15 +29,17 @@ class Answers:
 
     count: float  # answers, streams or not
     ttft: Buckets | None = None  # seconds, of streams
-    itl: Buckets | None = None  # seconds, of the gaps of streams
+    # Seconds between two tokens, the mean of each stream: what an itlP95 means.  (TierLoad.itl counts single gaps.)
+    itl: Buckets | None = None
 
     def kept(self, *, ttft_s: float | None, itl_s: float | None) -> Kept | None:
         """How many of them kept the objectives; None for an objective: there is none.
 
         Latencies are measured of streams, in buckets (see Buckets.within for a bound between two edges).  The shares
-        of first tokens and of gaps within their bounds are each taken for a share of answers, and the smaller one
-        counts: an overloaded engine misses both with the same answers.  Answers without a stream keep what streams
-        keep.  None where nobody measured; without any stream all are taken to be good.
+        of streams whose first token, and whose mean time between tokens, are within their bounds are each taken for a
+        share of answers, and the smaller one counts: an overloaded engine misses both with the same answers.
+        Answers without a stream keep what streams keep.  None where nobody measured; without any stream all are
+        taken to be good.
         """
         shares = [1.0]
         for seen, bound_s in ((self.ttft, ttft_s), (self.itl, itl_s)):
