@@ -1,5 +1,6 @@
 """One look, one decision: a small and a dear tier, both vLLM on H100."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -289,3 +290,45 @@ def test_who_waits_for_replicas_that_start_orders_no_more(
     later = replace(busy, replicas=first, starting=first - ready, waiting=piled)
 
     assert decide(replace(steady, tiers=(later,)), state).tiers[0].replicas == first
+
+
+NO_NUMBERS = {
+    "arrivals": replace(CALM, arrived=math.nan),
+    "one count": replace(CALM, counts=[*CALM.counts[:-1], math.inf]),
+    **{
+        f"{name}, {value}": with_tiers(**{name: value})
+        for name in ("waiting", "share", "lead_s", "rate_rps", "kv", "itl_s")
+        for value in (math.nan, math.inf)
+    },
+    "lengths": with_tiers(lengths=Lengths(math.nan, 155)),
+}
+
+
+@pytest.mark.parametrize("look", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_what_is_no_number_is_as_good_as_missing(look: Look):
+    found, state = plan(replace(look, complete=True, gauges=True), STEADY, Settings())
+
+    assert replicas(found) == (4, 4)
+    assert set(reasons(found)) == {"MetricsStale"}
+    assert state is STEADY
+
+
+def test_where_all_are_infeasible_what_would_do_is_told():
+    found = decide(replace(CALM, goals=Objectives(1e-6, 0.05)))
+
+    assert replicas(found) == (4, 4)
+    assert set(reasons(found)) == {"Infeasible"}
+    assert (
+        found.tiers[0].message
+        == "No replica keeps ttftP95 of 0.001ms, and an idle replica of small takes 33ms; holding"
+    )
+    assert "idle replica of big takes" in found.tiers[1].message
+
+
+def test_a_tier_that_has_shown_to_be_slow_is_told_as_it_is():
+    slow = replace(STEADY, samples=((1.4,) * 20,))
+    empty_s = PROFILES["8b-h100"].step_s
+    found = decide(alone(replace(SMALL, share=1.0), goals=Objectives(1.0, 1.1 * empty_s)), slow)
+
+    assert found.tiers[0].reason == "Infeasible"
+    assert "itlP95 of" in found.tiers[0].message

@@ -1,5 +1,6 @@
 """From what is known of tiers to the planner's look at them: the simulator and the operator both come this way."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,7 @@ def _tier_look(tier: TierFacts, *, look_s: float) -> TierLook:
         name=tier.name,
         engine=tier.engine,
         price=tier.price,
-        lead_s=round(lead / look_s) * look_s,
+        lead_s=round(lead / look_s) * look_s if math.isfinite(lead) else lead,
         share=tier.share,
         replicas=tier.wanted,
         ready=tier.ready,

@@ -6,10 +6,10 @@ nothing changes nothing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from modelfleet.plan import bias, joint, margin, misses, rails
+from modelfleet.plan import bias, floor, joint, margin, misses, rails
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, level
 from modelfleet.plan.joint import Choice, Option
@@ -79,7 +79,7 @@ class Look:
     now_s: float
     look_s: float  # between two looks
     since_s: float  # the last look that found something was so long ago
-    complete: bool  # False: numbers are missing or old
+    complete: bool  # False: numbers are missing, old, or none
     arrived: float  # requests of the cascade since the look before
     counts: Sequence[float]
     interval_s: float
@@ -88,6 +88,20 @@ class Look:
     goals: Objectives
     tiers: Sequence[TierLook]
     gauges: bool = False  # queues and memory are fresh, whatever `complete` says of the rest
+
+    def __post_init__(self) -> None:
+        # One check for all that look: what is no number says as little as one that is missing.
+        if not all(map(math.isfinite, self._numbers())):
+            for name in ("complete", "gauges"):
+                object.__setattr__(self, name, False)
+
+    def _numbers(self) -> Iterator[float]:
+        yield from (self.now_s, self.since_s, self.arrived, self.answers, self.good, *self.counts)
+        for tier in self.tiers:
+            lengths = tier.lengths or Lengths(0.0, 0.0)
+            yield from (tier.price, tier.lead_s, tier.share, tier.rate_rps, tier.waiting, tier.kv)
+            yield from (tier.itl_s or 0.0, tier.answer_s or 0.0, tier.down_s or 0.0, tier.answers, tier.good)
+            yield from (lengths.prompt, lengths.output, lengths.cached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +143,18 @@ class Plan:
 def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
     """One decision."""
     if not look.complete:
-        return _hold(look, state, "MetricsStale", "No fresh and complete numbers, holding"), state
+        blind = ("MetricsStale", "No fresh and complete numbers, holding")
+        return _hold(look, state, [blind] * len(look.tiers)), state
     state = _remembered(look, state, settings)
     sized, worth = _sized(look, state, settings)
+    unsized = [_unsized(look, state, at, one.carried) for at, one in enumerate(sized)]
     if not any(one.known for one in sized):
-        return _hold(look, state, "NoAnswers", "Nothing was answered lately, holding"), state
+        return _hold(look, state, unsized), state
     choice, peak_rps = _choose(look, state, settings, sized, worth)
     tiers, courses = [], []
     for at, one in enumerate(sized):
-        wish = rails.Wish(
-            choice.replicas[at], choice.bound[at] if one.known else one.carried.bound or "NoAnswers"
-        )
+        bound, says = (choice.bound[at], "") if one.known else unsized[at]
+        wish = rails.Wish(choice.replicas[at], bound, says)
         facts = _facts(look, state, settings, at, one.carried)
         verdict, course = rails.settle(wish, facts, state.courses[at])
         courses.append(course)
@@ -358,10 +373,22 @@ def _sampled(tier: TierLook, known: tuple[float, ...]) -> tuple[float, ...]:
     return bias.remember(known, bias.slowness(tier.itl_s, empty_s=tier.engine.step_s, load=load))
 
 
-def _hold(look: Look, state: State, reason: str, message: str) -> Plan:
+def _unsized(look: Look, state: State, at: int, one: Carried) -> tuple[str, str]:
+    """Reason and message where no number of replicas follows from what `one` carries."""
+    reason, tier = one.bound or "NoAnswers", look.tiers[at]
+    if reason != "Infeasible" or tier.engine is None:
+        return reason, rails.UNSIZED.get(reason, "")
+    # As its profile says; a tier that has shown to be slower, as it has shown.
+    engines = (tier.engine, _engine(tier.engine, state.samples[at]))
+    told = (floor.too_strict(tier.name, engine, tier.lengths, look.goals) for engine in engines)
+    text = next(filter(None, told), None)
+    return reason, f"No replica keeps {text}; holding" if text else rails.UNSIZED[reason]
+
+
+def _hold(look: Look, state: State, why: Sequence[tuple[str, str]]) -> Plan:
     """Everything as it is, but for engines that are full where that much is known."""
     held = []
-    for at, tier in enumerate(look.tiers):
+    for at, (tier, (reason, message)) in enumerate(zip(look.tiers, why, strict=True)):
         fresh = look.gauges or look.complete
         full = rails.full(_facts(look, state, Settings(), at, Carried())) if fresh else None
         verdict = full or rails.Verdict(tier.replicas, reason, message)

@@ -12,7 +12,7 @@ _FLIPS_MAX = 4  # an hour; more doubles the time that a smaller load must last
 _KV_FULL = 0.8
 _QUEUE_FULL = 5.0  # requests per ready replica
 _QUIET = 2.0  # requests per ready replica that wait for the step under way, and for nothing else
-_UNSIZED = {
+UNSIZED = {
     "NoAnswers": "The tier has answered nothing lately, holding",
     "Infeasible": "Not even an idle replica keeps spec.slo of the Cascade, holding",
 }
@@ -21,10 +21,11 @@ _FITS = 0.9  # of what the replicas that stay would carry and hold
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Replicas that the load asks for, and what asked for the last of them."""
+    """Replicas that the load asks for, what asked for the last of them, and in what words where nothing could."""
 
     replicas: int
     bound: str
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ def full(facts: Facts) -> Verdict | None:
 def grow(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
     if wish.replicas > facts.replicas:
         return Verdict(wish.replicas, "LoadAhead", "The load until a new replica is ready needs more")
-    if wish.bound in _UNSIZED:
-        return _held(facts, wish.bound, _UNSIZED[wish.bound])
+    if wish.bound in UNSIZED:
+        return _held(facts, wish.bound, wish.says or UNSIZED[wish.bound])
     if wish.replicas == facts.replicas:
         reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum"}.get(wish.bound, "Fits")
         return Verdict(facts.replicas, reason, "The load fits the replicas")

@@ -2,20 +2,17 @@
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from modelfleet.api.cascade import Cascade
-from modelfleet.plan.demand import given
+from modelfleet.plan import floor
 from modelfleet.plan.planner import Look, Plan, State, TierLook, TierPlan
-from modelfleet.plan.sizing import Objectives, step_s, ttft_s
 
 GOAL = 0.95  # of the answers of the last hour
 ANSWERS_MIN = 20  # fewer say nothing
 _PERCENT = 100
 _RECENT = 4  # counts that tell the present rate
-_MS_PER_S = 1000
 _ENOUGH = 1.5
 
 
@@ -74,7 +71,7 @@ def out_of_reach(cascade: Cascade) -> str | None:
 
 def _short(look: Look, plan: Plan, tier: TierLook, tier_plan: TierPlan, shown: str) -> str | None:
     """What the tier would need to carry its part; None where it can.  `shown`: what was said last."""
-    if strict := _too_strict(look.goals, tier):
+    if strict := floor.too_strict(tier.name, tier.engine, tier.lengths, look.goals):
         return strict
     others_carry_it = plan.feasible and plan.peak_rps > 0
     if others_carry_it or not tier_plan.carries_rps or tier.replicas_max <= tier.replicas_min:
@@ -95,29 +92,3 @@ def _owed_rps(look: Look, plan: Plan, tier: TierLook) -> float:
     now_rps = sum(recent) / max(1, len(recent)) / look.interval_s
     ours = sum(one.share for one in look.tiers)
     return max(now_rps * tier.share, plan.peak_rps * tier.share / ours if ours else 0.0)
-
-
-def _too_strict(goals: Objectives, tier: TierLook) -> str | None:
-    """The objective that an idle replica with the present requests would just keep."""
-    engine, lengths = tier.engine, tier.lengths
-    if engine is None or lengths is None:
-        return None
-    least: Sequence[tuple[str, float | None, float]] = (
-        ("ttftP95", given(goals.ttft_s), ttft_s(engine, lengths, 0.0)),
-        ("itlP95", given(goals.itl_s), step_s(engine, lengths, 0.0)),
-    )
-    parts = [
-        f"{name} of {_ms(goal)}, and an idle replica of {tier.name} takes {_ms(best, up=True)}"
-        for name, goal, best in least
-        if goal is not None and goal <= best
-    ]
-    return ", ".join(parts) or None
-
-
-def _ms(seconds: float, *, up: bool = False) -> str:
-    """Two digits, so that the words stay while lengths move a little."""
-    ms = seconds * _MS_PER_S
-    if not up:
-        return f"{ms:g}ms"
-    step = 10 ** max(0, math.floor(math.log10(max(1.0, ms))) - 1)
-    return f"{math.ceil(ms / step) * step:g}ms"
