@@ -15,7 +15,7 @@ from modelfleet.plan.learned import Learned
 from modelfleet.plan.load import FleetLoad
 from modelfleet.plan.planner import Look
 from modelfleet.plan.snapshot import Name, Source
-from tests.control.test_capacity_plan import Planned
+from tests.control.planned_fleet import Planned
 
 CHAT, SMALL, MEDIUM = (Name("ns", name) for name in ("chat", "small", "medium"))
 

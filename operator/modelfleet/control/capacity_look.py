@@ -141,6 +141,15 @@ def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
     )
 
 
+def shown_by(load: TierLoad, past: Shown) -> Shown:
+    """What a tier's own answers are like: lately, or when there were some last."""
+    return Shown(
+        past.prompt_tokens if load.prompt_tokens is None else load.prompt_tokens,
+        past.output_tokens if load.output_tokens is None else load.output_tokens,
+        past.answer_s if load.answer_s is None else load.answer_s,
+    )
+
+
 def _facts(
     name: Name, sight: Sight, learned: Learned, *, share: float, goals: Objectives, priced: bool
 ) -> TierFacts:
@@ -151,7 +160,7 @@ def _facts(
     by_hand = snap is not None and (snap.pinned is not None or bool(snap.paused))
     planned = snap is not None and not snap.targets and snap.replicas > 0 and not by_hand
     scaling = tier.spec.scaling
-    past = learned.shown.get(name.name, Shown())
+    shown = shown_by(load, learned.shown.get(name.name, Shown()))
     ages = sight.starting.starting_s.get(name, ())
     ready = len(sight.pods.of_tier(name))
     # What a Deployment has not created yet is as new as can be.
@@ -173,10 +182,10 @@ def _facts(
         cold_starts_s=[one.total_s for one in learned.starts.get(name.name, ())],
         cold_start_s=_told_start_s(tier, sight.settings),
         rate_rps=load.rate_rps or 0.0,
-        prompt_tokens=past.prompt_tokens if load.prompt_tokens is None else load.prompt_tokens,
-        output_tokens=past.output_tokens if load.output_tokens is None else load.output_tokens,
+        prompt_tokens=shown.prompt_tokens,
+        output_tokens=shown.output_tokens,
         cached_tokens=(load.cached_share or 0.0) * (load.prompt_tokens or 0.0),
-        answer_s=past.answer_s if load.answer_s is None else load.answer_s,
+        answer_s=shown.answer_s,
         itl_s=load.itl.mean if load.itl is not None else None,
         waiting=(load.waiting_router or 0.0) + (load.waiting_engines or 0.0),
         kv=() if load.kv_used is None else (load.kv_used,),

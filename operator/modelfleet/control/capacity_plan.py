@@ -1,12 +1,13 @@
 """The part of a pass that is about plans: who is planned together, what is seen of them, what stays of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import structlog
 
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.control.capacity_look import Sight, Starting, look_at
+from modelfleet.control.capacity_look import Sight, Starting, look_at, shown_by
 from modelfleet.control.capacity_memory import Memory
 from modelfleet.control.capacity_notes import Notes
 from modelfleet.control.capacity_observe import Observed, Pods
@@ -17,7 +18,7 @@ from modelfleet.plan import demand, planner, publish
 from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group, groups, unplanned
 from modelfleet.plan.learned import Shown, after_silence, state_of, with_start
-from modelfleet.plan.load import MEANS_S
+from modelfleet.plan.load import MEANS_S, TierLoad
 from modelfleet.plan.publish import Law
 from modelfleet.plan.service_level import WithinSlo, judge
 from modelfleet.plan.snapshot import FleetSnapshot, Name
@@ -94,56 +95,54 @@ class Planners:
             settings=settings,
             look_s=self.look_s(),
         )
-        return [self._planning(group, sight) for group in recalled]
+        made = []
+        for group in recalled:
+            with _apart(group):
+                made.append(self._planning(group, sight))
+        return made
 
     def outcomes(self, planned: Sequence[Planned], seen: Observed) -> dict[Name, Outcome]:
         """What to say of each Cascade that was planned."""
-        found = {}
+        found: dict[Name, Outcome] = {}
         for one in planned:
-            look = one.planning.look
-            rates = {name: _rate(seen, name) for name in one.planning.group.cascades}
-            total = sum(rates.values())
-            for name, rate in rates.items():
-                cascade = seen.cascades[name]
-                part = rate / total if total else 1 / len(rates)
-                within = judge(look, one.plan, one.state, cascade=cascade)
-                law = publish.law(one, name, cascade, part=part, shown=shown_law(cascade))
-                found[name] = Outcome(within, law)
+            with _apart(one.planning.group):
+                found |= _outcomes(one, seen)
         return found
 
     def asked(self, planned: Sequence[Planned], fleet: FleetSnapshot) -> dict[Name, int]:
         """Replicas that plans ask for, by tier; of tiers with metrics of their own, what they would if they had none."""
         found: dict[Name, int] = {}
         for one in planned:
-            tiers, look = one.planning.group.tiers, one.planning.look
-            own = [name in fleet.tiers and bool(fleet.tiers[name].targets) for name in tiers]
-            found |= {name: tier.free for name, tier in zip(tiers, one.plan.tiers, strict=True)}
-            if any(own):
-                free = [
-                    replace(tier, replicas_min=snap.replicas_min, replicas_max=snap.replicas_max)
-                    if (snap := fleet.tiers.get(name)) is not None
-                    else tier
-                    for name, tier in zip(tiers, look.tiers, strict=True)
-                ]
-                plan, _ = planner.plan(replace(look, tiers=free), one.planning.state, one.planning.settings)
-                rows = zip(tiers, plan.tiers, own, strict=True)
-                found |= {name: tier.free for name, tier, is_own in rows if is_own}
+            with _apart(one.planning.group):
+                found |= _asked(one, fleet)
         return found
 
     async def remember(self, planned: Sequence[Planned], seen: Observed) -> None:
         """Keep what each plan has learned: here, and now and then where a restart finds it."""
         for one in planned:
-            owner = one.planning.group.owner
-            tiers = tuple(tier.name for tier in one.planning.group.tiers)
-            known = self.memory.learned[owner]
-            shown = {tier.name: _shown(tier) for tier in one.planning.look.tiers}
-            # A look that found nothing is none: what the load asked for in an outage nobody has seen.
-            at_s = one.planning.look.now_s if one.planning.look.complete else known.at_s
-            self.memory.learned[owner] = replace(known, state=one.state, tiers=tiers, shown=shown, at_s=at_s)
-            self.notes.keep(owner, seen.cascades[owner], self.memory.learned[owner], one)
-        due = [one.planning.group.owner for one in planned if self.notes.due(one.planning.group.owner)]
-        for owner in due[:_NOTES_MAX]:
-            await self.notes.write(owner)
+            with _apart(one.planning.group):
+                self._learn(one, seen)
+        due = [one.planning.group for one in planned if self.notes.due(one.planning.group.owner)]
+        for group in due[:_NOTES_MAX]:
+            with _apart(group):
+                await self.notes.write(group.owner)
+
+    def _learn(self, one: Planned, seen: Observed) -> None:
+        group, look = one.planning.group, one.planning.look
+        known = self.memory.learned[group.owner]
+        now = replace(known, state=one.state, tiers=tuple(tier.name for tier in group.tiers))
+        # A look that found nothing is none: what the load asked for in an outage nobody has seen.
+        if look.complete:
+            # Its own answers alone: what a neighbour lends while there are none is not what it was like.
+            shown = {
+                tier.name: shown_by(
+                    seen.load.tiers.get(tier, TierLoad()), known.shown.get(tier.name, Shown())
+                )
+                for tier in group.tiers
+            }
+            now = replace(now, shown=shown, at_s=look.now_s)
+        self.memory.learned[group.owner] = now
+        self.notes.keep(group.owner, seen.cascades[group.owner], now, one)
 
     def _planning(self, group: Group, sight: Sight) -> Planning:
         learned = self.memory.learned[group.owner]
@@ -175,10 +174,40 @@ def _rate(seen: Observed, cascade: Name) -> float:
     return sum(load.counts) if load is not None else 0.0
 
 
-def _shown(tier: planner.TierLook) -> Shown:
-    lengths = tier.lengths
-    return Shown(
-        lengths.prompt if lengths is not None else None,
-        lengths.output if lengths is not None else None,
-        tier.answer_s,
-    )
+def _outcomes(one: Planned, seen: Observed) -> dict[Name, Outcome]:
+    look = one.planning.look
+    rates = {name: _rate(seen, name) for name in one.planning.group.cascades}
+    total = sum(rates.values())
+    found = {}
+    for name, rate in rates.items():
+        cascade = seen.cascades[name]
+        part = rate / total if total else 1 / len(rates)
+        within = judge(look, one.plan, one.state, cascade=cascade)
+        found[name] = Outcome(within, publish.law(one, name, cascade, part=part, shown=shown_law(cascade)))
+    return found
+
+
+def _asked(one: Planned, fleet: FleetSnapshot) -> dict[Name, int]:
+    tiers, look = one.planning.group.tiers, one.planning.look
+    own = [name in fleet.tiers and bool(fleet.tiers[name].targets) for name in tiers]
+    found = {name: tier.free for name, tier in zip(tiers, one.plan.tiers, strict=True)}
+    if any(own):
+        free = [
+            replace(tier, replicas_min=snap.replicas_min, replicas_max=snap.replicas_max)
+            if (snap := fleet.tiers.get(name)) is not None
+            else tier
+            for name, tier in zip(tiers, look.tiers, strict=True)
+        ]
+        plan, _ = planner.plan(replace(look, tiers=free), one.planning.state, one.planning.settings)
+        rows = zip(tiers, plan.tiers, own, strict=True)
+        found |= {name: tier.free for name, tier, is_own in rows if is_own}
+    return found
+
+
+@contextmanager
+def _apart(group: Group) -> Iterator[None]:
+    """A bug that one plan meets must not cost the others theirs."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  whatever it is
+        _LOG.exception("planning failed", cascade="/".join(group.owner))
