@@ -51,7 +51,7 @@ def test_gpus_and_pretended_nodes_are_there_to_schedule_on(cluster: local.Runnin
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json").stdout)["items"]
     gpus = {node["metadata"]["name"]: node["status"]["allocatable"].get(addons.GPU) for node in nodes}
 
-    assert gpus == {addons.NODE: "4", "kwok-0": "8", "kwok-1": "8"}
+    assert gpus == {addons.NODE: str(addons.GPUS_ON_NODE), "kwok-0": "8", "kwok-1": "8"}
 
 
 def test_every_image_is_there(cluster: local.Running) -> None:
