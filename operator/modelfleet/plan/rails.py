@@ -148,7 +148,9 @@ def settle(wish: Wish, facts: Facts, course: Course) -> tuple[Verdict, Course]:
     wanted = min(facts.replicas_max, max(facts.replicas_min, wish.replicas + facts.stuck))
     wish = replace(wish, replicas=wanted)
     since_s = facts.now_s - 2 * facts.down_s
-    kept = tuple(one for one in course.wishes if one[0] > since_s and one[1] != wanted)
+    # Whoever has not looked on for long does not know that what it finds is too much: that is the first wish.
+    past = tuple(one for one in course.wishes if one[0] > since_s) or ((facts.now_s, facts.replicas),)
+    kept = tuple(one for one in past if one[1] != wanted)
     changes = tuple(one for one in course.changes if one[0] > facts.now_s - _HOUR_S)
     course = Course((*kept, (facts.now_s, wanted)), changes)
     for rule in RULES:
