@@ -81,6 +81,20 @@ def test_what_the_router_moved_changes_nothing():
     assert [tier.free for tier in decide(moved).tiers] == [tier.free for tier in decide().tiers]
 
 
+@pytest.mark.parametrize(
+    ("rates", "want"),
+    [
+        pytest.param((0.0,) * 240 + (60.0,) * 5, 1, id="a burst after an hour of nothing: a part of it"),
+        pytest.param((0.0,) * 240 + (60.0,) * 8, 4, id="back for two minutes: all of it"),
+        pytest.param((60.0,) * 240 + (20.0,) * 8, 3, id="less for two minutes: what came lately"),
+    ],
+)  # fmt: skip
+def test_the_dear_tier_is_sized_for_what_lasts(rates: tuple[float, ...], want: int):
+    look = replace(CALM, arrived=15 * rates[-1])
+
+    assert decide(look, State(rates_rps=rates)).tiers[1].free == want
+
+
 def test_a_look_that_found_nothing_holds_and_is_forgotten():
     found, state = plan(replace(CALM, complete=False, arrived=0.0), STEADY, Settings())
 

@@ -21,6 +21,7 @@ _HOUR_S = 3600.0
 _MISSES_MAX = 0.2  # of the requests at the peak
 _HOT = 5.0  # times as many misses at the peak as in a load that stays
 _OWED_S = 300.0  # over which what the last tier owes is taken
+_BURST_S = 120.0  # what comes for longer is no burst
 _DRAIN_S = 60.0  # in which a backlog is to be worked off
 _LOADED = 0.15  # of its capacity: below it a step time says nothing about load
 
@@ -305,9 +306,10 @@ def _backlog(tier: TierLook, carries_rps: float, now_rps: float) -> float:
 
 
 def _steady_rps(look: Look, state: State) -> float:
-    """What came lately: the last tier owes its share over an hour, so no burst is its business."""
+    """What came lately: the last tier owes its share over an hour, and only what lasts is more than a burst."""
     recent = state.rates_rps[-max(1, round(_OWED_S / look.look_s)) :]
-    return sum(recent) / max(1, len(recent))
+    lasting = recent[-max(1, round(_BURST_S / look.look_s)) :]
+    return max(sum(recent) / max(1, len(recent)), min(lasting, default=0.0))
 
 
 def _remembered(look: Look, state: State, settings: Settings) -> State:
