@@ -19,14 +19,16 @@ SETTINGS_KEY = "settings.yaml"
 
 
 @pytest.fixture
-def keys_asked_for(kube: Kube) -> Iterator[None]:
-    """The operator's settings name a Secret of keys, until the test is over."""
+def keys_asked_for(kube: Kube, world: World) -> Iterator[None]:
+    """The operator's settings name a Secret of keys, until the test is over and the operator has read them again."""
     before = kube.get("configmap", SETTINGS, namespace=install.SYSTEM)["data"][SETTINGS_KEY]
     settings = yaml.safe_load(before)
     settings.setdefault("router", {})["apiKeys"] = {"secretRef": {"name": KEYS_NAME}}
     _write(kube, yaml.safe_dump(settings))
     yield
     _write(kube, before)
+    # Else the router of whichever test comes next asks for keys, too.
+    world.wait_condition("cascade", "chat", "Authenticated", "False", "NoApiKeys")
 
 
 def test_only_who_has_a_key_comes_in(world: World, keys_asked_for: None) -> None:  # noqa: ARG001
