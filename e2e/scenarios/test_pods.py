@@ -53,7 +53,9 @@ def test_gpu_pool_schedules_until_it_is_full(world: World) -> None:
 def test_unknown_pool_lists_the_known_ones(world: World) -> None:
     world.tier("small", nodePool={"name": "tpu"})
 
-    world.wait_condition("modeltier", "small", "ResolvedRefs", "False", "NodePoolNotFound", says="cpu, gpu, kwok")
+    world.wait_condition(
+        "modeltier", "small", "ResolvedRefs", "False", "NodePoolNotFound", says="cpu, gpu, kwok"
+    )
 
 
 def test_image_that_cannot_be_pulled_is_said(world: World) -> None:
