@@ -18,9 +18,9 @@ _SMALL = 1e-9
 class Side:
     """One tier as one router sees it.  Counts since it began; `carries_rps` and `under_way` of its part of a replica."""
 
-    entered: int  # requests that began here
-    answered: int  # requests whose answer came from here
-    in_flight: int
+    entered: float  # requests that began here; a simulated fluid has amounts
+    answered: float  # requests whose answer came from here
+    in_flight: float
     ready: int  # replicas
     carries_rps: float
     under_way: float
@@ -38,9 +38,9 @@ class Law:
         self.bank = Bank()
         self.rate_rps = 0.0
         self.shares: tuple[float, ...] = ()  # that it gave last
-        self._entered = -1
-        self._answered = 0
-        self._dear = 0
+        self._entered = -1.0
+        self._answered = 0.0
+        self._dear = 0.0
 
     def second(self, sides: Sequence[Side], *, target: float, seconds: float = 1.0) -> list[float]:
         """The shares of the tiers, cheapest first, for the next second; they sum to 1.

@@ -37,6 +37,8 @@ class Tier:
     replicas_min: int = 1
     replicas_max: int = 100
     external: bool = False
+    entries_min: float = 0.0  # of all entries, 0 to 1, whatever a router would like
+    entries_max: float = 1.0
 
     @property
     def room(self) -> int:

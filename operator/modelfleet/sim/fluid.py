@@ -14,8 +14,8 @@ from random import Random
 
 from modelfleet.plan import sizing
 from modelfleet.plan.sizing import Lengths, Objectives
-from modelfleet.route import bank
-from modelfleet.route.bank import Bank
+from modelfleet.route.law import Law
+from modelfleet.sim.entries import side as law_side
 from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
 from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
@@ -23,7 +23,6 @@ from modelfleet.sim.tail import Tail
 from modelfleet.sim.tally import Course, worst_hour
 
 _WIDE = Objectives(ttft_s=1e9, itl_s=1e9)
-_RATE_GAIN = 0.2
 _HOUR_S = 3600
 
 
@@ -119,8 +118,9 @@ class Fluid:
         self._entry = (
             [1 - floor, *(0.0 for _ in cascade.tiers[2:]), floor] if len(cascade.tiers) > 1 else [1.0]
         )
-        self._bank, self._rate_rps = Bank(), 0.0
-        self._law: Published | None = None
+        self.law = Law()
+        self._published: Published | None = None
+        self._began = [0.0 for _ in cascade.tiers]  # requests that entered there
         self._good = self._total = self._entered = 0.0
         self._lost_downs = 0
         self._hours: list[tuple[float, float]] = []  # answers of the last tier and of all, by minute
@@ -155,7 +155,6 @@ class Fluid:
 
     def _second(self, second: int, came: float) -> None:
         self._entered += came
-        self._rate_rps += _RATE_GAIN * (came - self._rate_rps)
         if second % 60 == 0:
             self._hours.append((0.0, 0.0))
         self._total += came
@@ -168,20 +167,26 @@ class Fluid:
             self._good += side.serve(came * part, slo)
         dear, total = self._hours[-1]
         self._hours[-1] = (dear + came * self._entry[-1], total + came)
-        if self._law is not None:
-            self._spend(came, self._law)  # for the next second
+        for at, part in enumerate(self._entry):
+            self._began[at] += came * part
+        if self._published is not None:
+            self._spend(self._published)  # for the next second
 
-    def _spend(self, came: float, law: Published) -> None:
-        rate_rps = max(self._rate_rps, came)
-        self._bank = self._bank.after(dear=came * self._entry[-1], total=came, target=law.target)
+    def _spend(self, told: Published) -> None:
+        """What enters is taken for answered: the fluid has no single requests."""
         sides = [
-            bank.Supply(
-                side.ready * law.carries_rps[index],
-                max(0.0, side.in_flight - side.ready * law.under_way[index]),
+            law_side(
+                side.tier,
+                told,
+                index,
+                entered=self._began[index],
+                answered=self._began[index],
+                in_flight=side.in_flight,
+                ready=side.ready,
             )
             for index, side in enumerate(self._sides)
         ]
-        self._entry = bank.entries(self._bank, target=law.target, rate_rps=rate_rps, sides=sides)
+        self._entry = self.law.second(sides, target=told.target)
 
     def _look(self, now_s: float) -> None:
         lost = self._random.random() < self.conditions.scrape_loss
@@ -197,7 +202,7 @@ class Fluid:
             self._scale(side, wanted, now_s)
         if orders.entry is not None:
             self._entry = list(orders.entry)
-        self._law = orders.published or self._law
+        self._published = orders.published or self._published
 
     def _scale(self, side: _Side, wanted: int, now_s: float) -> None:
         side.wanted = wanted

@@ -5,6 +5,7 @@ scaling, or the command line.  What is to be kept is the Cascade's `slo`, as far
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,7 +52,9 @@ def read(
             )
         name = (profiles or {}).get(tier.metadata.name) or _profile(tier)
         price = (prices or {}).get(tier.metadata.name, 0.0)
-        steps.append(_tier(step.name, tier, _engine(tier, name), price=price, cold_start_s=cold_start_s))
+        made = _tier(step.name, tier, _engine(tier, name), price=price, cold_start_s=cold_start_s)
+        low, high = (step.weight.min, step.weight.max) if step.weight else (0, 100)
+        steps.append(replace(made, entries_min=low / 100, entries_max=high / 100))
     weights = initial_weights(found.spec)
     shares = tuple(weights[step.name] / 1000 for step in found.spec.tiers)
     last = found.spec.tiers[-1]
@@ -63,14 +66,14 @@ def read(
         float(step.accept.threshold) if step.accept and step.accept.threshold else None
         for step in found.spec.tiers
     )
-    made = fleet.Cascade(
+    simulated = fleet.Cascade(
         tiers=tuple(steps),
         slo=_slo(found, ttft_s=ttft_s, itl_s=itl_s),
         share_floor=floor if len(steps) > 1 else 0.0,
         thresholds=thresholds if any(threshold is not None for threshold in thresholds) else (),
         judged_tokens=found.spec.stream.hold_back_tokens,
     )
-    return made, shares
+    return simulated, shares
 
 
 def _all(objects: Sequence[Mapping[str, Any]], kind: str, model: type[Any]) -> list[Any]:

@@ -11,8 +11,9 @@ from heapq import heappop, heappush
 from itertools import count
 from random import Random
 
-from modelfleet.route import bank, choose
-from modelfleet.route.bank import Bank
+from modelfleet.route import choose
+from modelfleet.route.law import Law
+from modelfleet.sim.entries import side
 from modelfleet.sim.fleet import Arrival, Cascade, Conditions, Question
 from modelfleet.sim.meter import Meter
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
@@ -21,7 +22,6 @@ from modelfleet.sim.replica import Job, Replica
 from modelfleet.sim.tally import Tally
 
 _FAST_S = 1.0  # between two moves of the router
-_RATE_GAIN = 0.2  # of the newest second in the router's rate
 
 
 class Ask:
@@ -66,10 +66,8 @@ class World:
         self._pools = [self._pool(index) for index in range(len(cascade.tiers))]
         self._entered = 0
         self._published: Published | None = None
-        self._bank = Bank()
-        self._rate_rps = 0.0
-        self._came = 0  # since the router's last move
-        self._told = (0, 0)  # answers of the last tier and of all, then
+        self.law = Law()
+        self._began = [0 for _ in cascade.tiers]  # requests that entered there
         self._seen: Seen | None = None
         self._shown: deque[tuple[float, list[dict[str, object]]]] = deque()  # gauges of past scrapes
 
@@ -136,9 +134,10 @@ class World:
         questions = self.cascade.questions
         ask = Ask(arrival, questions[arrival.question % len(questions)] if questions else None)
         self._entered += 1
-        self._came += 1
         self.tally.arrived(arrival)
-        self._send(ask, choose.entry(self._bounds, self.random.random()))
+        index = choose.entry(self._bounds, self.random.random())
+        self._began[index] += 1
+        self._send(ask, index)
 
     def _send(self, ask: Ask, index: int) -> None:
         arrival, tier = ask.arrival, self.cascade.tiers[index]
@@ -215,27 +214,23 @@ class World:
         self.tally.scraped(self.now_s, self._pools, self.entry)
 
     def _spend(self) -> None:
-        """The router's own second: `route/bank.py` on its own counts."""
-        self._rate_rps += _RATE_GAIN * (self._came / _FAST_S - self._rate_rps)
-        came, self._came = self._came, 0
-        law = self._published
-        if law is None:
+        """The router's own second, as it is in `route/law.py`: on its own counts, once something was published."""
+        told = self._published
+        if told is None:
             return
-        answers = self.tally.answers
-        dear, total = answers[-1] - self._told[0], sum(answers) - self._told[1]
-        self._told = (answers[-1], sum(answers))
-        rate_rps = max(self._rate_rps, came / _FAST_S)
-        self._bank = self._bank.after(dear=dear, total=total, target=law.target)
-        sides = [self._supply(index, law) for index in range(len(self._pools))]
-        self._enter(bank.entries(self._bank, target=law.target, rate_rps=rate_rps, sides=sides))
-
-    def _supply(self, index: int, law: Published) -> bank.Supply:
-        pool = self._pools[index]
-        if pool.tier.external:
-            return bank.Supply(math.inf)
-        busy = sum(replica.in_flight for replica in pool.ready) + len(pool.line)
-        ready = len(pool.ready)
-        return bank.Supply(ready * law.carries_rps[index], max(0.0, busy - ready * law.under_way[index]))
+        sides = [
+            side(
+                pool.tier,
+                told,
+                index,
+                entered=self._began[index],
+                answered=self.tally.answers[index],
+                in_flight=_in_flight(pool),
+                ready=len(pool.ready),
+            )
+            for index, pool in enumerate(self._pools)
+        ]
+        self._enter(self.law.second(sides, target=told.target, seconds=_FAST_S))
 
     def _look(self) -> None:
         lost = self.random.random() < self.conditions.scrape_loss
@@ -280,7 +275,7 @@ def _gauges(pool: Pool) -> dict[str, object]:
     runnings = [replica.running for replica in pool.ready]
     kv = [replica.kv_share for replica in pool.ready]
     return {
-        "in_flight": sum(replica.in_flight for replica in pool.ready) + len(pool.line),
+        "in_flight": _in_flight(pool),
         "running": sum(runnings),
         "engine_queue": sum(queues),
         "router_queue": len(pool.line),
@@ -289,3 +284,7 @@ def _gauges(pool: Pool) -> dict[str, object]:
         "queues": queues,
         "runnings": runnings,
     }
+
+
+def _in_flight(pool: Pool) -> int:
+    return sum(replica.in_flight for replica in pool.ready) + len(pool.line)
