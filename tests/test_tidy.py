@@ -30,6 +30,9 @@ UNMIRRORED = {
 # Test files that are about more than one module.  test_x_live.py is about x, against a real server.
 CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
+    "control/test_capacity_blind": "the capacity loop without metrics, and when they are back",
+    "control/test_capacity_controlled": "the capacity loop under what users ask for",
+    "control/test_capacity_entries": "where the capacity loop lets requests start",
     "control/test_capacity_learned": "what plan, notes and look keep of the past",
     "control/test_capacity_twin": "the live loop beside the simulator's planner on one load",
     "router/test_embeddings": "one path through all of the router",
