@@ -35,7 +35,7 @@ class Traffic:
         self.set(**settings, arrivals=arrivals)
 
     def set(self, **settings: Any) -> None:
-        """Change concurrency, streams (percent), max_tokens, pause_s, ttft_s or itl_s."""
+        """Change concurrency, streams (percent), max_tokens, pause_s, ttft_s, itl_s or word."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.flush()

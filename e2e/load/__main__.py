@@ -44,6 +44,7 @@ class Settings:
     pause_s: float = 0.0  # between two requests of one worker
     ttft_s: float = 1.0  # what a good answer keeps to
     itl_s: float = 0.05
+    word: str = "word"  # of which the questions of an open loop are made
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Load:
     under_way: dict[int, Outcome] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)  # of the open loops' questions
 
     async def run(self, *, seed: int) -> None:
         """Workers up to the concurrency of the moment, until stdin ends."""
@@ -87,13 +89,14 @@ class Load:
 
     async def _replay(self, arrivals: Sequence[tuple[float, int, int]], senders: asyncio.TaskGroup) -> None:
         began_s = time.monotonic()
-        for number, (at_s, prompt, tokens) in enumerate(arrivals):
+        for at_s, prompt, tokens in arrivals:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), began_s + at_s - time.monotonic())
             if self.stopping.is_set():
                 return
             self.tally.late_s = max(self.tally.late_s, time.monotonic() - began_s - at_s)
-            question = f"{number} " + "word " * (prompt - 1)
+            number = next(self.numbers)
+            question = f"{number} " + f"{self.settings.word} " * (prompt - 1)
             senders.create_task(self._one(-1 - number, question, stream=True, max_tokens=tokens))
 
     async def _one(self, number: int, question: str, *, stream: bool, max_tokens: int) -> None:

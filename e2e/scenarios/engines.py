@@ -80,10 +80,6 @@ def load(
 
     `steps`: (requests per second, seconds), one after another.
     """
-    arrivals = [
-        (each.at_s, each.prompt, each.output)
-        for each in staged(steps, prompt=PROMPT, output=output, seed=seed)
-    ]
     traffic = Traffic(
         world.kube,
         namespace="clients",
@@ -92,7 +88,8 @@ def load(
         base_url=f"http://modelfleet-router.{world.namespace}.svc/v1",
         model=model,
     )
-    traffic.replay(arrivals, ttft_s=SLO_TTFT_S, itl_s=SLO_ITL_S)
+    traffic.set(ttft_s=SLO_TTFT_S, itl_s=SLO_ITL_S)
+    add(traffic, *steps, output=output, seed=seed)
     try:
         world.wait("load is answered", lambda: traffic.count("finished") > 0)
         yield traffic
@@ -106,6 +103,12 @@ def load(
     )
     assert may_fail or report["failed"] == 0, report["failures"]
     assert report["finished"] == report["sent"] > 0
+
+
+def add(traffic: Traffic, *steps: tuple[float, float], output: int = OUTPUT, seed: int = 1) -> None:
+    """More streams from now on, beside those that were asked for before."""
+    came = staged(steps, prompt=PROMPT, output=output, seed=seed)
+    traffic.replay([(each.at_s, each.prompt, each.output) for each in came])
 
 
 def status(world: World, name: str) -> Manifest:

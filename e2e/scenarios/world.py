@@ -195,6 +195,15 @@ class World:
             total += sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
         return total
 
+    def router_tables(self) -> list[dict[str, Any]]:
+        """What each router believes: see router/debug.py."""
+        found = []
+        for pod in self.objects("pods", f"{names.LABEL_COMPONENT}=router"):
+            address = f"{pod['metadata']['name']}:{names.ROUTER_METRICS_PORT}"
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{address}/proxy/debug/table"
+            found.append(json.loads(self.kubectl("get", "--raw", path)))
+        return found
+
     def told(self) -> str:
         """Everything somebody needs who asks why a scenario failed."""
         commands = [
@@ -246,6 +255,20 @@ def leader(kube: Kube) -> str:
     """Who holds the operator's Lease; empty when nobody does."""
     lease = kube.get("lease", install.RELEASE, namespace=install.SYSTEM)
     return str(lease["spec"].get("holderIdentity") or "")
+
+
+@contextmanager
+def no_operator(kube: Kube) -> Iterator[None]:
+    """None runs before the block ends."""
+    scale = ("-n", install.SYSTEM, "scale", f"deployment/{install.RELEASE}")
+    before = kube.get("deployment", install.RELEASE, namespace=install.SYSTEM)["spec"]["replicas"]
+    kube.kubectl(*scale, "--replicas=0")
+    try:
+        wait_until("no operator is left", lambda: not operators(kube), limit_s=READY_LIMIT_S)
+        yield
+    finally:
+        kube.kubectl(*scale, f"--replicas={before}")
+    install.wait_for_deployments(kube, (install.SYSTEM, install.RELEASE), limit_s=READY_LIMIT_S)
 
 
 def seconds_until(seen: Callable[[], bool], *, what: str, limit_s: float) -> float:

@@ -1,7 +1,8 @@
 """What it answers, in the shape that vLLM 0.32.0 was recorded with (tests/fixtures/vllm-0.32.0/recorded).
 
 A word is a token, of the prompt and of the answer.  Every token of an answer has the same log probability, and which
-one depends on the question alone: over many questions it is evenly spread between -2 and 0.
+one depends on the question alone: over many questions it is evenly spread between -2 and 0, over those that have the
+word `hard` between -2 and -1.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 WORD = " word"
 LOGPROB_MIN = -2.0
+HARD, HARD_LOGPROB_MAX = "hard", -1.0
 FINGERPRINT = "vllm-0.32.0-standin"
 TOKENS = 128  # of an answer that may have any length
 STREAM_HEAD = (
@@ -77,7 +79,8 @@ def question(body: bytes, number: int, *, model: str, length_max: int) -> Questi
 
 def logprob(text: str) -> float:
     """Of every token of the answer to this."""
-    return LOGPROB_MIN * zlib.crc32(text.encode()) / 2**32
+    most = HARD_LOGPROB_MAX if HARD in text.split() else 0.0
+    return most + (LOGPROB_MIN - most) * zlib.crc32(text.encode()) / 2**32
 
 
 def plain(asked: Question) -> bytes:

@@ -36,7 +36,7 @@ async def replayed(port: int, lines: list[dict[str, Any]], *, model: str = "m") 
     report: dict[str, Any] = {}
     while not report.get("final"):
         report = json.loads(await process.stdout.readline())
-        if report.get("finished") == len(ARRIVALS):
+        if report.get("finished") == sum(len(line.get("arrivals", ())) for line in lines):
             process.stdin.close()
     await process.wait()
     stop.set()
@@ -51,6 +51,12 @@ async def test_all_are_sent_and_judged(port: int):
     assert 1 <= report["good"] < 6
     assert report["attainment"] == report["good"] / 6
     assert report["ttftP95S"] > 1.0
+
+
+async def test_more_may_come_meanwhile(port: int):
+    report = await replayed(port, [{"arrivals": ARRIVALS}, {"arrivals": ARRIVALS[:1]}])
+
+    assert (report["sent"], report["finished"], report["failed"]) == (7, 7, 0)
 
 
 async def test_what_fails_is_counted(port: int):

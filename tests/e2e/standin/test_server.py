@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.load.outcome import judge_plain, judge_stream
-from e2e.standin.answers import LOGPROB_MIN, logprob
+from e2e.standin.answers import HARD_LOGPROB_MAX, LOGPROB_MIN, logprob
 from e2e.standin.flags import options
 from e2e.standin.server import serve
 from modelfleet.plan.profiles import PROFILES
@@ -209,10 +209,11 @@ async def test_what_runs_at_the_end_is_answered(port: int):
 
 
 def test_scores_are_spread_evenly():
-    scores = [logprob(f"question {number}") for number in range(2000)]
+    for word, most in {"question": 0.0, "hard": HARD_LOGPROB_MAX}.items():
+        scores = [logprob(f"{word} {number}") for number in range(2000)]
 
-    assert all(LOGPROB_MIN <= score <= 0 for score in scores)
-    assert mean(scores) == pytest.approx(LOGPROB_MIN / 2, abs=0.05)
+        assert all(LOGPROB_MIN <= score <= most for score in scores)
+        assert mean(scores) == pytest.approx((LOGPROB_MIN + most) / 2, abs=0.05)
 
 
 SPEED = 1.5
