@@ -6,7 +6,7 @@ import pytest
 from modelfleet import names
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.key import Key
-from modelfleet.api.route_table import decode
+from modelfleet.api.route_table_reader import decode
 from modelfleet.control.router import REPORTS_S, ROUTER, reconcile_router
 from modelfleet.errors import ClusterError
 from tests.fakes import World

@@ -11,9 +11,9 @@ from modelfleet.api.route_table import (
     OverflowRule,
     Price,
     RouteTable,
-    decode,
     encode,
 )
+from modelfleet.api.route_table_reader import decode
 from modelfleet.desired import table
 from tests.make import cascade, cold_tier, existing_tier, external_tier, tier, vllm_tier
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client import generate_latest
 
 from modelfleet import names
 from modelfleet.api.route_table import ExternalTarget, RouteTable, encode
@@ -67,6 +68,24 @@ async def test_broken_table_leaves_the_last_good_one(found: dict[str, Any]):
     assert state.fleet is good
     assert state.metrics.table_version == "1"
     assert state.metrics.table_errors == (1 if found else 0)
+
+
+async def test_a_newer_table_is_used_without_its_optional_parts(caplog: pytest.LogCaptureFixture):
+    state = await _state()
+    later = _broken(cascades=[{**_CASCADE, "extra": 1}], optional=["cascades.extra"])
+    for version in ("2", "3"):
+        later[names.route_table(ROUTER)]["metadata"]["resourceVersion"] = version
+        state.config_maps_changed(later, now_s=1.0)
+
+    assert (state.metrics.table_version, state.metrics.table_errors) == ("3", 0)
+    assert list(state.fleet.lines) == ["chat"]
+    assert b"modelfleet_router_table_parts_ignored 1.0" in generate_latest(state.metrics.registry())
+    assert [record.message for record in caplog.records if "ignores" in record.message] == [
+        "route table is newer than this router, which ignores parts"
+    ]
+
+    state.config_maps_changed(config_map(TABLE, version="4"), now_s=2.0)
+    assert b"modelfleet_router_table_parts_ignored 0.0" in generate_latest(state.metrics.registry())
 
 
 async def test_replicas_and_numbers_outlive_a_swap():

@@ -1,23 +1,24 @@
 """What the operator writes into a router's ConfigMap and the router reads: plain dataclasses, no pydantic.
 
-The router's process carries no model library, so the table decodes itself, strictly: a table that is broken in any
-way raises ValueError and the router keeps its last good one.
+The router's process carries no model library; `route_table_reader` reads what this writes.
+
+A router may be older than its operator, for the minutes of an upgrade or for as long as somebody holds its image.  A
+field that is new to it makes it refuse the table, unless the field is declared with OPTIONAL: the table lists those,
+and a reader that does not know them goes on without.  That is for fields whose absence costs a little speed or
+smoothness, never for what limits, forbids or pays for something.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from ipaddress import ip_network
-from math import inf
-from typing import Any, TypeVar, get_origin
+from typing import Any
 
 FORMAT_VERSION = 1
 ENGINES = ("vllm", "llamaCpp", "external")
 OVERFLOWS = ("Cold", "Saturated", "Error")
-PERCENT_MAX = 100
 PERMILLE = 1000
 UNKNOWN_DATA = ("LocalOnly", "Reject", "Allow")
-_PARTS = frozenset({"formatVersion", "cascades", "rules"})
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
+OPTIONAL: Mapping[str, bool] = {"optional": True}  # metadata of a field that an older router may do without
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,14 @@ class RouteTable:
 def encode(table: RouteTable) -> dict[str, Any]:
     """The table as JSON-ready values, with its format version first.
 
-    What is at its default is left out.  So a router that is older than its operator reads every table that uses
-    nothing it does not know; one that does, it refuses, as a rule that it would ignore might be a data policy.
+    What is at its default is left out, so an older router reads every table that uses nothing it does not know.
     """
-    return {"formatVersion": FORMAT_VERSION, **_plain(table)}
+    optional = sorted(set(_optional(table, "")))
+    return {
+        "formatVersion": FORMAT_VERSION,
+        **({"optional": optional} if optional else {}),
+        **_plain(table),
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -173,154 +178,14 @@ def _plain(value: Any) -> Any:
     }
 
 
-def decode(raw: Any) -> RouteTable:
-    """The table in `raw`.  Raises ValueError when the format is unknown or anything is missing or of a wrong shape."""
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"route table is no object: {raw!r:.40}")  # noqa: TRY004 - one error for a broken table
-    version = raw.get("formatVersion")
-    if version != FORMAT_VERSION:
-        raise ValueError(f"route table has formatVersion {version!r}, this router reads {FORMAT_VERSION}")
-    if unknown := raw.keys() - _PARTS:
-        raise ValueError(f"route table has {', '.join(sorted(unknown))}, which this router does not know")
-    if not isinstance(raw.get("cascades", []), list):
-        raise ValueError("route table has no list of cascades")  # noqa: TRY004 - likewise
-    try:
-        table = RouteTable(
-            cascades=tuple(_cascade(cascade) for cascade in raw["cascades"]),
-            rules=_rules(raw.get("rules", {})),
-        )
-    except (KeyError, TypeError, AttributeError) as err:
-        raise ValueError(f"route table is broken: {err!r}") from err
-    if len({cascade.model_name for cascade in table.cascades}) < len(table.cascades):
-        raise ValueError("route table names a model twice")
-    return table
-
-
-def _rules(raw: Mapping[str, Any]) -> RouterRules:
-    lists = {name: tuple(raw.get(name, ())) for name in ("wake", "external_allow", "external_deny")}
-    rules = _checked(RouterRules(**{**raw, **lists}))
-    for network in (*rules.external_allow, *rules.external_deny):
-        ip_network(str(network))  # of a number it would make one
-    if not all(isinstance(each, str) and each for each in rules.wake):
-        raise ValueError(f"route table has operators that are no addresses: {rules.wake}")
-    if rules.routers < 1:
-        raise ValueError(f"route table is for {rules.routers} routers, and read by at least one")
-    for percent in (rules.access_log_percent, rules.tracing_percent):
-        if not 0 <= percent <= PERCENT_MAX:
-            raise ValueError(f"route table wants {percent} percent of requests told")
-    return rules
-
-
-def _cascade(raw: Mapping[str, Any]) -> CascadeRoute:
-    read = {
-        "tiers": tuple(_tier(tier) for tier in raw["tiers"]),
-        "overflow": _overflow(raw.get("overflow")),
-        "data": _data(raw.get("data")),
-    }
-    cascade = _checked(CascadeRoute(**{**raw, **read}))
-    if not cascade.tiers or sum(tier.weight_permille for tier in cascade.tiers) not in (0, PERMILLE):
-        raise ValueError(f"cascade {cascade.cascade!r} has no tiers, or weights that do not sum to 1000")
-    if cascade.deadline_s <= 0 or cascade.max_body_bytes <= 0:
-        raise ValueError(f"cascade {cascade.cascade!r} has limits that let nothing through")
-    if cascade.max_cost_microdollars is not None and not 0 < cascade.max_cost_microdollars < inf:
-        raise ValueError(f"cascade {cascade.cascade!r} has a limit on cost that is none")
-    if cascade.owed_permille is not None and not _lawful(cascade):
-        raise ValueError(f"cascade {cascade.cascade!r} moves its entries by numbers that are none")
-    if cascade.tiers[-1].accept is not None or cascade.hold_tokens < 1:
-        raise ValueError(f"cascade {cascade.cascade!r} escalates to nowhere, or judges nothing")
-    return cascade
-
-
-def _lawful(cascade: CascadeRoute) -> bool:
-    return 0 <= (cascade.owed_permille or 0) <= PERMILLE and all(
-        tier.carries_per_hour > 0
-        and tier.under_way > 0
-        and 0 <= tier.least_permille <= tier.most_permille <= PERMILLE
-        for tier in cascade.tiers
-    )
-
-
-def _data(raw: Mapping[str, Any] | None) -> DataRule | None:
-    if raw is None:
-        return None
-    named = {field: tuple(raw[field]) for field in ("local_only", "allowed")}
-    rule = _checked(DataRule(**{**raw, **named}))
-    words = (rule.header, *rule.local_only, *rule.allowed)
-    if rule.unknown not in UNKNOWN_DATA or any(not word or word != word.lower() for word in words):
-        raise ValueError("route table has a data policy that this router does not understand")
-    return rule
-
-
-def _overflow(raw: Mapping[str, Any] | None) -> OverflowRule | None:
-    if raw is None:
-        return None
-    rule = _checked(OverflowRule(**{**raw, "when": tuple(raw["when"])}))
-    if not rule.when or set(rule.when) - set(OVERFLOWS) or not 1 <= rule.share_percent <= PERCENT_MAX:
-        raise ValueError(f"route table has an overflow of {rule.share_percent} percent when {rule.when}")
-    return rule
-
-
-def _target(raw: Mapping[str, Any]) -> ExternalTarget:
-    target = _checked(ExternalTarget(**raw))
-    if any(
-        limit is not None and limit < 1 for limit in (target.requests_per_minute, target.tokens_per_minute)
-    ):
-        raise ValueError(f"route table lets nothing through to {target.base_url!r}")
-    return target
-
-
-def _tier(raw: Mapping[str, Any]) -> TierRoute:
-    external = raw["external"]
-    target = None if external is None else _target(external)
-    accept = raw.get("accept")
-    rule = None if accept is None else _checked(AcceptRule(**accept))
-    cold = None if raw.get("cold") is None else _checked(ColdRule(**raw["cold"]))
-    price = None if raw.get("price") is None else _checked(Price(**raw["price"]))
-    read = {"external": target, "accept": rule, "cold": cold, "price": price}
-    tier = _checked(TierRoute(**{**raw, **read}))
-    if cold is not None and (cold.hold_s <= 0 or cold.held_max < 0):
-        raise ValueError(f"tier {tier.name!r} is cold and lets requests wait for less than nothing")
-    if price is not None and not 0 <= min(price.input_microdollars, price.output_microdollars) < inf:
-        raise ValueError(f"tier {tier.name!r} has a price that is none")
-    if (tier.service is None) == (tier.external is None):
-        raise ValueError(f"tier {tier.name!r} needs exactly one of service and external")
-    if tier.service_port is not None and tier.service is None:
-        raise ValueError(f"tier {tier.name!r} has a port of no Service")
-    if tier.weight_permille < 0 or tier.timeout_s <= 0:
-        raise ValueError(f"tier {tier.name!r} has a negative weight or no time to answer")
-    if (
-        (tier.context_tokens is not None and tier.context_tokens < 1)
-        or (tier.concurrency is not None and tier.concurrency < 1)
-        or min(tier.waiting, tier.prefix_characters) < 0
-    ):
-        raise ValueError(f"tier {tier.name!r} has no room for any request, or a prefix of less than nothing")
-    if tier.engine not in ENGINES or (
-        rule is not None and (rule.signal not in SIGNALS or rule.threshold > 0)
-    ):
-        raise ValueError(f"tier {tier.name!r} has an engine or a signal that this router does not know")
-    return tier
-
-
-_Made = TypeVar(
-    "_Made",
-    ExternalTarget,
-    AcceptRule,
-    OverflowRule,
-    DataRule,
-    ColdRule,
-    Price,
-    TierRoute,
-    CascadeRoute,
-    RouterRules,
-)
-
-
-def _checked(made: _Made) -> _Made:
-    """The same object, when every field is of its declared type.  A dataclass itself does not look."""
-    for field in fields(made):
-        kind: Any = tuple if get_origin(field.type) is tuple else field.type
-        kind = int | float if kind is float else kind
-        value = getattr(made, field.name)
-        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
-            raise ValueError(f"route table has {value!r} as {field.name}")
-    return made
+def _optional(value: Any, path: str) -> Iterator[str]:
+    """Paths, as in `cascades.tiers.name`, of the optional fields that the table uses."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _optional(each, path)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            found, inner = getattr(value, field.name), f"{path}.{field.name}" if path else field.name
+            if field.metadata.get("optional") and found != field.default:
+                yield inner
+            yield from _optional(found, inner)

@@ -25,9 +25,9 @@ from modelfleet.api.route_table import (
     RouterRules,
     RouteTable,
     TierRoute,
-    decode,
     encode,
 )
+from modelfleet.api.route_table_reader import decode
 from modelfleet.api.serving import ExternalApi
 from modelfleet.desired import router
 

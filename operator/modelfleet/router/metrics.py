@@ -143,6 +143,7 @@ class RouterMetrics(Collector):
         self.table_errors = 0
         self.table_loaded_at_s = 0.0  # Unix time
         self.table_version = ""
+        self.table_ignored: tuple[str, ...] = ()  # optional parts of it that this router does not know
         self.access_log: AccessLog | None = None
         # Entries by whether they can be used; None where nobody needs a key.
         self.api_keys: Callable[[], Mapping[str, int]] | None = None
@@ -226,6 +227,11 @@ class RouterMetrics(Collector):
         info = _gauge("table_info", "The table in use, by the resourceVersion of its ConfigMap", ("version",))
         info.add_metric((self.table_version,), 1.0 if self.table_version else 0.0)
         yield info
+        ignored = _gauge(
+            "table_parts_ignored", "Optional parts of the table that a newer router would use", ()
+        )
+        ignored.add_metric((), len(self.table_ignored))
+        yield ignored
         missing = _gauge(
             "external_key_missing", "1 where an external tier is off for want of its key", _TIER_LABELS
         )

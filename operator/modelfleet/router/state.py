@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -24,9 +23,9 @@ from modelfleet.api.route_table import (
     RouterRules,
     RouteTable,
     TierRoute,
-    decode,
 )
-from modelfleet.route import waiting
+from modelfleet.api.route_table_reader import read
+from modelfleet.route import base_url, waiting
 from modelfleet.route.endpoints import Address, addresses, addresses_by_port
 from modelfleet.route.law import Law
 from modelfleet.route.outside import Outside, outside
@@ -44,8 +43,6 @@ from modelfleet.router.wake import Waker
 
 _log = logging.getLogger(__name__)
 
-_HTTPS_PORT = 443
-_HTTP_PORT = 80
 _NO_RULES = RouterRules()
 
 # Of a tier: those of its own Service by that alone, others by the name of the port as well.
@@ -153,7 +150,7 @@ class State:
         if version == self.metrics.table_version:
             return
         try:
-            table = decode(orjson.loads(config_map["data"][names.ROUTE_TABLE_KEY]))
+            table, ignored = read(orjson.loads(config_map["data"][names.ROUTE_TABLE_KEY]))
             self._swap(table, self._endpoints, self._found)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             self.metrics.table_errors += 1
@@ -163,6 +160,11 @@ class State:
             return
         self.metrics.table_version = version
         self.metrics.table_loaded_at_s = now_s
+        if ignored and ignored != self.metrics.table_ignored:
+            _log.warning(
+                "route table is newer than this router, which ignores parts", extra={"parts": ignored}
+            )
+        self.metrics.table_ignored = ignored
         _log.info("route table loaded", extra={"version": version, "cascades": len(table.cascades)})
 
     def endpoint_slices_changed(self, found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -310,7 +312,7 @@ class State:
         return share
 
     def _external(self, tier: TierRoute, external: ExternalTarget, stats: TierStats, draft: _Draft) -> Step:
-        base = _base(external.base_url)
+        base = base_url.parts(external.base_url)
         if base is None:
             # One user's mistake must not stop the table of a whole namespace.
             _log.error("external address is none", extra={"tier": tier.model_tier})
@@ -356,36 +358,6 @@ class State:
             found = Replica(target.host, target.port, loop=self._loop, tls=target.tls, outside=target.outside)
         draft.replicas[target] = found
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """A base URL in its parts."""
-
-    secure: bool
-    netloc: str  # host and port as written, without a user
-    host: str
-    port: int
-    path: str  # without a / at its end
-
-
-def _base(url: str) -> _Base | None:
-    """The parts of an http(s) URL; None for anything else."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        return None
-    secure = parts.scheme == "https"
-    return _Base(
-        secure=secure,
-        netloc=parts.netloc.rpartition("@")[2],
-        host=parts.hostname,
-        port=port or (_HTTPS_PORT if secure else _HTTP_PORT),
-        path=parts.path.rstrip("/"),
-    )
 
 
 def _head(host: str, key: str | None) -> bytes:
