@@ -181,10 +181,25 @@ def test_overflow(spec: dict[str, Any], want: OverflowRule | None):
     assert route.overflow == want
 
 
+NEWER = table.json.dumps({**table.encode(RouteTable(())), "cascades": [{"cascade": "chat", "later": 1}]})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{}, {"data": {}}, {"data": {names.ROUTE_TABLE_KEY: "{"}}, {"data": {names.ROUTE_TABLE_KEY: NEWER}}],
+)
+def test_a_table_that_cannot_be_read_takes_no_frozen_cascade_away(broken: dict[str, Any]):
+    # An operator that was rolled back finds what the newer one wrote.
+    assert table.table([cascade()], TIERS, frozen={"chat"}, stored=broken) == table.table([cascade()], TIERS)
+
+
 @pytest.mark.parametrize("broken", [{}, {"data": {}}, {"data": {names.ROUTE_TABLE_KEY: "{"}}])
 def test_a_broken_table_holds_nothing(broken: dict[str, Any]):
     assert table.stored_cascades(broken) == {}
-    assert table.table([cascade()], TIERS, frozen={"chat"}, stored=broken).cascades == ()
+
+
+def test_a_cascade_that_is_frozen_before_it_was_ever_written_is_left_out():
+    assert table.table([cascade()], TIERS, frozen={"chat"}, stored=None).cascades == ()
 
 
 def test_an_external_tier_is_reached_with_the_files_mounted_for_it():

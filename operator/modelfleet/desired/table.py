@@ -79,12 +79,13 @@ def table(
 ) -> RouteTable:
     """What the router should do.  A Cascade none of whose tiers can be used is left out.
 
-    The Cascades named in `frozen` stay as they are in the `stored` table.
+    The Cascades named in `frozen` stay as they are in the `stored` table.  One that cannot be read, as a newer operator
+    may have left it, keeps nothing: all are as they should be then, for routers would lose them otherwise.
     """
-    before = _decoded(stored) if frozen else {}
+    before = _decoded(stored) if frozen else None
     routes = (
         before.get(cascade.metadata.name)
-        if cascade.metadata.name in frozen
+        if before is not None and cascade.metadata.name in frozen
         else cascade_route(cascade, tiers)
         for cascade in accepted(cascades).cascades
     )
@@ -106,11 +107,14 @@ def rules(settings: RouterSettings, *, ready: int, wanted: int) -> RouterRules:
     )
 
 
-def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute]:
-    try:
-        routes = decode(json.loads((stored or {}).get("data", {})[names.ROUTE_TABLE_KEY]))
-    except (KeyError, ValueError):
+def _decoded(stored: Manifest | None) -> dict[str, CascadeRoute] | None:
+    """The Cascades of a stored table, none where there is no table; None where it cannot be read."""
+    if stored is None:
         return {}
+    try:
+        routes = decode(json.loads(stored.get("data", {})[names.ROUTE_TABLE_KEY]))
+    except (KeyError, ValueError):
+        return None
     return {route.cascade: route for route in routes.cascades}
 
 
