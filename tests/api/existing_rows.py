@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.api.admission_rows import VLLM, changed
+from tests.api.specs import VLLM, changed
 
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen"}
 EXISTING: dict[str, Any] = {

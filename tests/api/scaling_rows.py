@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.api.admission_rows import SCALED, VLLM, changed, metric
+from tests.api.specs import SCALED, VLLM, changed, metric
 
 KV_CACHE = {"name": "kv", "type": "KVCache", "target": 80}
 

@@ -19,20 +19,7 @@ from modelfleet.api.engine_flags import LLAMA_CPP as MANAGED_LLAMA
 from modelfleet.api.engine_flags import VLLM as MANAGED_VLLM
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.serving import ARGS_MAX
-from tests.api.admission_rows import (
-    ACCEPTED_CASCADES,
-    ACCEPTED_TIERS,
-    CASCADE,
-    LLAMA,
-    LLAMA_CPP_SPELLINGS,
-    NOT_FOR_ARGS,
-    REJECTED_CASCADES,
-    REJECTED_TIERS,
-    SCALED,
-    VLLM,
-    VLLM_SPELLINGS,
-    changed,
-)
+from tests.api.cascade_rows import ACCEPTED_CASCADES, REJECTED_CASCADES
 from tests.api.existing_rows import (
     ACCEPTED_EXISTING,
     EXISTING,
@@ -42,6 +29,14 @@ from tests.api.existing_rows import (
     TARGET,
 )
 from tests.api.scaling_rows import ACCEPTED_SCALING, REJECTED_SCALING
+from tests.api.specs import CASCADE, LLAMA, SCALED, VLLM, changed
+from tests.api.tier_rows import (
+    ACCEPTED_TIERS,
+    LLAMA_CPP_SPELLINGS,
+    NOT_FOR_ARGS,
+    REJECTED_TIERS,
+    VLLM_SPELLINGS,
+)
 
 pytestmark = pytest.mark.controlplane
 
