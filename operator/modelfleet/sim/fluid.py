@@ -17,7 +17,7 @@ from modelfleet.plan.sizing import Lengths, Objectives
 from modelfleet.route.law import Law
 from modelfleet.sim.entries import side as law_side
 from modelfleet.sim.fleet import Cascade, Conditions, Slo, Tier
-from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter
+from modelfleet.sim.meter import ITL_BOUNDS_S, TTFT_BOUNDS_S, Meter, Peaks
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
 from modelfleet.sim.tail import Tail
 from modelfleet.sim.tally import Course, worst_hour
@@ -46,6 +46,22 @@ class _Side:
         prompt_s = engine.step_s_per_prompt_token * step_factor * (lengths.prompt - lengths.cached)
         self.first_s = engine.first_token_s + prompt_s
         self.step_s = self.base_s
+        self.peaks = Peaks(meter.scrape_s)
+
+    def scraped(self) -> None:
+        self.meter.turn()
+        self.peaks.scraped({self: (self.kv_share, self.queue)})  # its replicas are all alike
+
+    @property
+    def queue(self) -> float:
+        """By replica."""
+        return self.waiting / max(1, self.ready)
+
+    @property
+    def kv_share(self) -> float:
+        context = self.lengths.prompt + self.lengths.output / 2
+        running = self.in_flight - self.waiting
+        return min(1.0, running * context / max(1, self.ready) / self.tier.engine.kv_tokens)
 
     @property
     def in_flight(self) -> float:
@@ -138,7 +154,7 @@ class Fluid:
             self._second(second, came)
             if second % scrape == scrape - 1:
                 for side in self._sides:
-                    side.meter.turn()
+                    side.scraped()
             if second % look == look - 1:
                 self._look(second + 1.0)
         days = max(1e-9, len(per_second) / 86400)
@@ -219,9 +235,7 @@ class Fluid:
     def _seen(self, side: _Side) -> TierSeen:
         replicas = max(1, side.ready)
         running = side.in_flight - side.waiting
-        queue = side.waiting / replicas
-        context = side.lengths.prompt + side.lengths.output / 2
-        kv = min(1.0, running * context / replicas / side.tier.engine.kv_tokens)
+        kv_peak, queue_peak = side.peaks.of(side)
         return TierSeen(
             tier=side.tier,
             wanted=side.wanted,
@@ -231,10 +245,12 @@ class Fluid:
             running=round(running),
             engine_queue=round(side.waiting),
             router_queue=0,
-            kv_mean=kv,
-            kv=[kv] * side.ready,
-            queues=[round(queue)] * side.ready,
+            kv_mean=side.kv_share,
+            kv=[side.kv_share] * side.ready,
+            queues=[round(side.queue)] * side.ready,
             runnings=[round(running / replicas)] * side.ready,
+            kv_peaks=[kv_peak] * side.ready,
+            queue_peaks=[queue_peak] * side.ready,
             cold_starts_s=[side.tier.cold.median_s * self.conditions.cold_start_factor],
             meter=side.meter,
             lag_s=self.conditions.lag_s,

@@ -1,7 +1,8 @@
 """What Prometheus would know: counters and histograms by tier, kept in slots of one scrape interval each."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # The router's own buckets, in seconds.
@@ -30,6 +31,7 @@ TTFT_BOUNDS_S = (
 )
 ITL_BOUNDS_S = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # fmt: skip
 _SLOTS = 130  # of history
+_PEAK_S = 60.0
 
 
 class Slot:
@@ -145,6 +147,23 @@ class Meter:
             output_tokens_mean=sum(slot.output_tokens for slot in slots) / answers if answers else None,
             slots=slots,
         )
+
+
+class Peaks:
+    """The most that each replica has shown in the last minute: used memory (0 to 1) and queue, at scrapes."""
+
+    def __init__(self, scrape_s: float) -> None:
+        self._past: deque[Mapping[object, tuple[float, float]]] = deque(
+            maxlen=max(1, round(_PEAK_S / scrape_s))
+        )
+
+    def scraped(self, shown: Mapping[object, tuple[float, float]]) -> None:
+        """What each replica shows now."""
+        self._past.append(shown)
+
+    def of(self, replica: object) -> tuple[float, float]:
+        found = [shown[replica] for shown in self._past if replica in shown]
+        return max((kv for kv, _ in found), default=0.0), max((queue for _, queue in found), default=0.0)
 
 
 def _quantile(counts: Sequence[float], bounds: Sequence[float], quantile: float) -> float | None:

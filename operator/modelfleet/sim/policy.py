@@ -24,6 +24,8 @@ class TierSeen:
     kv: Sequence[float]  # by replica
     queues: Sequence[int]  # engine queue by replica
     runnings: Sequence[int]
+    kv_peaks: Sequence[float]  # by replica, the most of the last minute
+    queue_peaks: Sequence[float]
     cold_starts_s: Sequence[float]  # lately
     meter: Meter
     lag_s: float

@@ -15,7 +15,7 @@ from modelfleet.route import choose
 from modelfleet.route.law import Law
 from modelfleet.sim.entries import side
 from modelfleet.sim.fleet import Arrival, Cascade, Conditions, Question
-from modelfleet.sim.meter import Meter
+from modelfleet.sim.meter import Meter, Peaks
 from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
 from modelfleet.sim.pool import Pool
 from modelfleet.sim.replica import Job, Replica
@@ -70,6 +70,7 @@ class World:
         self._began = [0 for _ in cascade.tiers]  # requests that entered there
         self._seen: Seen | None = None
         self._shown: deque[tuple[float, list[dict[str, object]]]] = deque()  # gauges of past scrapes
+        self._peaks = [Peaks(self.conditions.scrape_s) for _ in cascade.tiers]
 
     def _pool(self, index: int) -> Pool:
         def done(job: Job, now_s: float) -> None:
@@ -208,7 +209,9 @@ class World:
         for pool, meter in zip(self._pools, self._meters, strict=True):
             pool.advance(self.now_s)
             meter.turn()
-        self._shown.append((self.now_s, [_gauges(pool) for pool in self._pools]))
+        for peaks, pool in zip(self._peaks, self._pools, strict=True):
+            peaks.scraped({one: (one.kv_share, float(len(one.waiting))) for one in pool.ready})
+        self._shown.append((self.now_s, self._gauges()))
         while len(self._shown) > 1 and self._shown[1][0] <= self.now_s - self.conditions.lag_s:
             self._shown.popleft()
         self.tally.scraped(self.now_s, self._pools, self.entry)
@@ -232,12 +235,15 @@ class World:
         ]
         self._enter(self.law.second(sides, target=told.target, seconds=_FAST_S))
 
+    def _gauges(self) -> list[dict[str, object]]:
+        return [_gauges(pool, peaks) for pool, peaks in zip(self._pools, self._peaks, strict=True)]
+
     def _look(self) -> None:
         lost = self.random.random() < self.conditions.scrape_loss
         if lost and self._seen is None:
             return
         if not lost or self._seen is None:
-            gauges = self._shown[0][1] if self._shown else [_gauges(pool) for pool in self._pools]
+            gauges = self._shown[0][1] if self._shown else self._gauges()
             tiers = [
                 TierSeen(
                     tier=pool.tier,
@@ -269,7 +275,7 @@ class World:
             self._thresholds = list(orders.thresholds)
 
 
-def _gauges(pool: Pool) -> dict[str, object]:
+def _gauges(pool: Pool, peaks: Peaks) -> dict[str, object]:
     """What engines and router show at a scrape."""
     queues = [len(replica.waiting) for replica in pool.ready]
     runnings = [replica.running for replica in pool.ready]
@@ -283,6 +289,8 @@ def _gauges(pool: Pool) -> dict[str, object]:
         "kv": kv,
         "queues": queues,
         "runnings": runnings,
+        "kv_peaks": [peaks.of(replica)[0] for replica in pool.ready],
+        "queue_peaks": [peaks.of(replica)[1] for replica in pool.ready],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.sizing import Lengths, Objectives, capacity, step_s, ttft_s
-from modelfleet.sim.policies.simple import Damper, Target, bounded, label, target_of
+from modelfleet.sim.policies.simple import Damper, Target, average_value, bounded, label, target_of
 from modelfleet.sim.policy import Orders, Seen, TierSeen
 
 
@@ -33,13 +33,16 @@ class PerTier:
 # KEDA on a Prometheus query, through HPA's AverageValue.
 
 
-def keda(value: float, target: float) -> int:
-    """HPA on an external AverageValue metric: kedacore/keda `pkg/scalers/prometheus_scaler.go`."""
-    return math.ceil(value / target - 1e-9)
+def keda(value: float, target: float, replicas: int) -> int:
+    """What the HPA that KEDA makes wishes for an external AverageValue: kedacore/keda `pkg/scalers/prometheus_scaler.go`."""
+    return average_value(value, target, replicas)
 
 
 class Keda(PerTier):
-    """vLLM production-stack's chart: num_requests_waiting, 5 per replica; a lost sample reads as 0."""
+    """KEDA on vLLM's num_requests_waiting, 5 per replica, every 15 s; what cannot be read counts as 0, as shipped.
+
+    Source: the chart of vllm-project/production-stack; HPA's own defaults around it, and never to zero.
+    """
 
     def __init__(self, target: float = 5.0) -> None:
         self.name = f"keda-waiting-{target:g}"
@@ -47,7 +50,9 @@ class Keda(PerTier):
         self._dampers: dict[str, Damper] = {}
 
     def one(self, tier: TierSeen, seen: Seen) -> int:
-        return self._settle(tier, seen.now_s, keda(tier.engine_queue + tier.router_queue, self._target))
+        return self._settle(
+            tier, seen.now_s, keda(tier.engine_queue + tier.router_queue, self._target, tier.wanted)
+        )
 
     def blind(self, seen: Seen) -> Orders:
         # ignoreNullValues is true as shipped: nothing is 0.
@@ -63,14 +68,17 @@ class Keda(PerTier):
 
 
 def epp_queue(
-    queue: float, running: float, *, queue_target: float = 1.0, running_target: float = 16.0
+    queue: float, running: float, replicas: int, *, queue_target: float = 1.0, running_target: float = 16.0
 ) -> int:
-    """llm-d `guides/workload-autoscaling/keda-epp`: the larger of queue and running requests by their targets."""
-    return max(math.ceil(queue / queue_target - 1e-9), math.ceil(running / running_target - 1e-9))
+    """The larger of what queue and running requests ask for, each an AverageValue of HPA."""
+    return max(average_value(queue, queue_target, replicas), average_value(running, running_target, replicas))
 
 
 class LlmdQueue(PerTier):
-    """llm-d's KEDA and endpoint picker guide: 100 % per 15 s both ways, 300 s of stabilization both ways."""
+    """llm-d's KEDA and endpoint picker: 1 queued and 16 running each, 100 % per 15 s and 300 s of stabilization both ways.
+
+    Source: llm-d/llm-d `guides/workload-autoscaling/keda-epp`.
+    """
 
     def __init__(
         self, running_target: Target = 16.0, *, queue_target: float = 1.0, up_window_s: float = 300.0
@@ -83,6 +91,7 @@ class LlmdQueue(PerTier):
         wish = epp_queue(
             tier.engine_queue + tier.router_queue,
             tier.running,
+            tier.wanted,
             queue_target=self._queue,
             running_target=target_of(self._running, tier),
         )
@@ -103,7 +112,12 @@ def slo_aware(signal: float, replicas: int, *, up: float = 0.55, down: float = 0
 
 
 class LlmdSlo(PerTier):
-    """P90 of the latencies over their goals, at most 2, smoothed by 0.6 per minute, 1 pod down per 2 minutes."""
+    """llm-d's SLO-aware scaling: P90 of both latencies over their goals, at most 2, smoothed by 0.6 per minute.
+
+    It counts for the replicas that are ready; nothing measured reads as 0.  HPA behind it: up by 100 % or 4 per minute
+    after 30 s, down by 1 per 2 minutes after 180 s.
+    Source: as `slo_aware`; the latencies are measured here, where llm-d predicts them.
+    """
 
     look_s = 60.0
 
@@ -153,7 +167,10 @@ def wva_v1(
 
 
 class WvaV1(PerTier):
-    """One step a look, never down while pods start; 240 s of stabilization both ways as shipped."""
+    """llm-d WVA V1: one step a minute by the worst of each replica's last minute, none in transition; 240 s both ways.
+
+    Source: llm-d-workload-variant-autoscaler v0.5.1, `internal/saturation/analyzer.go` and its HPA sample.
+    """
 
     look_s = 60.0
 
@@ -165,9 +182,8 @@ class WvaV1(PerTier):
         self._dampers: dict[str, Damper] = {}
 
     def one(self, tier: TierSeen, seen: Seen) -> int:
-        queues = [float(queue) for queue in tier.queues]
         # In transition nothing changes.
-        step = 0 if tier.starting else wva_v1(tier.kv, queues, kv_full=self._kv_full)
+        step = 0 if tier.starting else wva_v1(tier.kv_peaks, tier.queue_peaks, kv_full=self._kv_full)
         damper = self._dampers.setdefault(
             tier.tier.name, Damper(up_window_s=self._windows[0], down_window_s=self._windows[1])
         )
@@ -175,6 +191,9 @@ class WvaV1(PerTier):
 
 
 # Knative.
+
+
+_KPA_STABLE_S = 60.0
 
 
 @dataclass
@@ -185,15 +204,24 @@ class _Panic:
 
 
 def kpa(stable: float, burst: float, ready: int, *, target: float, panicking: bool, most: int) -> int:
-    """Knative KPA, knative/serving `pkg/autoscaler/scaling/autoscaler.go`: in panic never fewer than before."""
-    low, high = ready // 2, 1000 * max(1, ready)
+    """What both windows ask for, within half and a thousand times what is ready; in panic never fewer than before."""
+    low, high = max(1, ready) // 2, 1000 * max(1, ready)
     by_stable = min(max(math.ceil(stable / target - 1e-9), low), high)
     by_burst = min(max(math.ceil(burst / target - 1e-9), low), high)
-    return max(by_burst, most) if panicking else by_stable
+    return max(by_stable, by_burst, most) if panicking else by_stable
+
+
+def kpa_panics(burst: float, ready: int, *, target: float) -> bool:
+    """Whether whole replicas of the short window are twice those that are ready: panic-threshold-percentage 200."""
+    return math.ceil(burst / target - 1e-9) / max(1, ready) >= 2.0  # noqa: PLR2004
 
 
 class Kpa(PerTier):
-    """Stable window 60 s, panic window 6 s, tick 2 s, target 100 times 70 %, panic at twice the capacity."""
+    """Knative's KPA: stable window 60 s, panic window 6 s, tick 2 s, target 100 times 70 %.
+
+    It begins in panic where more than one replica is ready, which is how a restart keeps them.
+    Source: knative/serving `pkg/autoscaler/scaling/autoscaler.go`, `config/core/configmaps/autoscaler.yaml`.
+    """
 
     look_s = 2.0
 
@@ -203,17 +231,21 @@ class Kpa(PerTier):
         self._panics: dict[str, _Panic] = {}
 
     def one(self, tier: TierSeen, seen: Seen) -> int:
-        panic = self._panics.setdefault(tier.tier.name, _Panic())
+        panic = self._panics.get(tier.tier.name)
+        if panic is None:
+            panic = self._panics[tier.tier.name] = _Panic()
+            if tier.ready > 1:
+                panic.until_s, panic.most = seen.now_s + _KPA_STABLE_S, tier.ready
         panic.looks.append(tier.in_flight)
-        while len(panic.looks) > round(60 / self.look_s):
+        while len(panic.looks) > round(_KPA_STABLE_S / self.look_s):
             panic.looks.popleft()
         stable = sum(panic.looks) / len(panic.looks)
         short = list(panic.looks)[-round(6 / self.look_s) :]
-        burst, ready = sum(short) / len(short), max(1, tier.ready)
+        burst = sum(short) / len(short)
         target = target_of(self._target, tier)
-        if burst / target / ready >= 2.0:  # noqa: PLR2004  panic-threshold-percentage 200
-            panic.until_s = seen.now_s + 60.0
-        panicking = seen.now_s < panic.until_s
+        if kpa_panics(burst, tier.ready, target=target):
+            panic.until_s = seen.now_s + _KPA_STABLE_S
+        panicking = seen.now_s <= panic.until_s
         wish = kpa(stable, burst, tier.ready, target=target, panicking=panicking, most=panic.most)
         panic.most = max(panic.most, wish) if panicking else 0
         return bounded(tier, wish)
@@ -230,21 +262,27 @@ def dynamo_floor(rate_rps: float, engine: Engine, lengths: Lengths, goals: Objec
 
 
 def dynamo_step(rate_rps: float, ready: int, engine: Engine, lengths: Lengths, goals: Objectives) -> int:
-    """The fast loop, `load_scaling.py`: +1 where all engines miss a goal, -1 where one fewer keeps 80 % of both."""
+    """The fast loop, `load_scaling.py`: +1 where all engines miss a goal, -1 where one fewer keeps 80 % of both and the memory."""
     per = rate_rps / max(1, ready)
     if step_s(engine, lengths, per) > goals.itl_s or ttft_s(engine, lengths, per) > goals.ttft_s:
         return 1
     if ready > 1:
         fewer = rate_rps / (ready - 1)
         prompt_s = engine.step_s_per_prompt_token * lengths.prompt
-        within = ttft_s(engine, lengths, fewer) - prompt_s < 0.8 * (goals.ttft_s - prompt_s)
-        if within and step_s(engine, lengths, fewer) < 0.8 * goals.itl_s:
+        in_time = ttft_s(engine, lengths, fewer) - prompt_s < 0.8 * (goals.ttft_s - prompt_s)
+        step = step_s(engine, lengths, fewer)
+        tokens = fewer * lengths.output * step * (lengths.prompt + lengths.output / 2)
+        if in_time and step < 0.8 * goals.itl_s and tokens <= engine.kv_tokens:
             return -1
     return 0
 
 
 class Dynamo(PerTier):
-    """Both loops: a floor every 180 s from the rate, one step every 5 s from the latencies, none while scaling."""
+    """NVIDIA Dynamo's planner: a floor every 180 s from the rate, one step every 5 s from the latencies, none while scaling.
+
+    Source: ai-dynamo/dynamo `components/src/dynamo/planner/core`.  The next rate is the last one (its `constant`
+    predictor), what an engine carries and its latencies are in closed form (its regression), at mean lengths as there.
+    """
 
     look_s = 5.0
 

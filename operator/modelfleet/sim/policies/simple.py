@@ -36,6 +36,20 @@ def bounded(tier: TierSeen, wanted: int) -> int:
     return max(tier.tier.replicas_min, min(tier.tier.replicas_max, wanted))
 
 
+def average_value(total: float, target: float, replicas: int, *, tolerance: float = 0.1) -> int:
+    """HPA v2 on an AverageValue: the amount by the target of one replica, and nothing within the tolerance.
+
+    Source: kubernetes/kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, GetExternalPerPodMetricReplicas.
+    """
+    ratio = total / (target * max(1, replicas))
+    if abs(ratio - 1) <= tolerance + _ROUNDING:
+        return replicas
+    return math.ceil(total / target - _ROUNDING)
+
+
+_ROUNDING = 1e-9
+
+
 class Damper:
     """HPA v2's `behavior` for one tier: the safest wish of a window, and limits on the rate of change.
 
@@ -78,22 +92,27 @@ class Damper:
 
     def _limited(self, now_s: float, current: int, stable: int) -> int:
         if stable > current:
-            came = sum(by for at_s, by in self._changes if by > 0 and at_s > now_s - self._up_period_s)
-            start = current - came
+            start = current - self._changed(now_s - self._up_period_s)
             return min(
                 stable, max(start + self._up_pods, math.ceil(start * (1 + self._up_percent / 100)), current)
             )
         if stable < current:
-            went = -sum(by for at_s, by in self._changes if by < 0 and at_s > now_s - self._down_period_s)
-            start = current + went
+            start = current - self._changed(now_s - self._down_period_s)
             by_percent = math.floor(start * (1 - self._down_percent / 100))
             floor = by_percent if self._down_pods is None else max(by_percent, start - self._down_pods)
             return max(stable, min(floor, current))
         return current
 
+    def _changed(self, since_s: float) -> int:
+        """Since the start of a period, ups and downs alike."""
+        return sum(by for at_s, by in self._changes if at_s > since_s)
+
 
 class Hpa:
-    """HPA v2 on requests in flight per replica (`tolerance` 0.1), looked at as often as it does by itself."""
+    """HPA v2 on requests in flight per replica as an AverageValue, every 15 s; a metric that is lost holds.
+
+    Source: kubernetes/kubernetes `pkg/controller/podautoscaler/horizontal.go`, with the defaults of autoscaling/v2.
+    """
 
     def __init__(
         self, target: Target, *, tolerance: float = 0.1, look_s: float = 15.0, down_window_s: float = 300.0
@@ -112,16 +131,16 @@ class Hpa:
 
     def _one(self, tier: TierSeen, now_s: float) -> int:
         target = target_of(self._target, tier)
-        ratio = tier.in_flight / (target * max(1, tier.wanted))
-        wish = tier.wanted if abs(ratio - 1) <= self._tolerance else math.ceil(tier.in_flight / target)
+        wish = average_value(tier.in_flight, target, tier.wanted, tolerance=self._tolerance)
         damper = self._dampers.setdefault(tier.tier.name, Damper(down_window_s=self._down_window_s))
         return damper.settle(now_s, tier.wanted, bounded(tier, wish))
 
 
 class KubeAi:
-    """KubeAI: a 10 minute mean of active requests, down after 30 s of agreement.
+    """KubeAI: a 10 minute mean of active requests, that begins with zeros, every 10 s; shipped with a target of 100.
 
-    Source: substratusai/kubeai `internal/modelautoscaler/autoscaler.go`.  Shipped: target 100.
+    Down only at the look after ceil(30 s / 10 s) looks that all asked for it; the count goes on from there.
+    Source: substratusai/kubeai `internal/modelautoscaler/autoscaler.go` and `internal/modelclient/scale.go`.
     """
 
     look_s = 10.0
@@ -149,5 +168,8 @@ class KubeAi:
         if wish >= tier.wanted:
             self._agreed[name] = 0
             return wish
-        self._agreed[name] = self._agreed.get(name, 0) + 1
-        return wish if self._agreed[name] >= self._needed else tier.wanted
+        agreed = self._agreed.get(name, 0)
+        if agreed < self._needed:
+            self._agreed[name] = agreed + 1
+            return tier.wanted
+        return wish
