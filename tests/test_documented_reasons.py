@@ -10,6 +10,7 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "capacity.md").read_text()
 WORD = re.compile(r'"([A-Z][A-Za-z]+[a-z])"')
 # Names of conditions, statuses, modes and sources; and a reason that changes nothing.
 NOT_REASONS = {
+    "Budget",
     "ScalingActive",
     "ShareOnTarget",
     "WithinSLO",

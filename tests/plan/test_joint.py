@@ -3,10 +3,11 @@
 import itertools
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelfleet.plan.joint import Option, choose
+from modelfleet.plan.joint import Bound, Option, choose
 
 SMALL = Option("small", carries_rps=30.0, price=1.0, least=1, replicas_min=1, replicas_max=20, now=2)
 BIG = Option("big", carries_rps=10.0, price=4.0, least=2, replicas_min=1, replicas_max=10, now=2)
@@ -69,3 +70,57 @@ def test_nothing_cheaper_carries_as_much(tiers: list[Option], peak_rps: float):
         if alone and sum(carries) >= peak_rps:
             cheaper = sum(n * tier.price for n, tier in zip(counts, tiers, strict=True))
             assert cost <= cheaper + max(tier.price for tier in tiers)  # within one replica of the best
+
+
+def paid(all_: float, *each: float) -> Bound:
+    return Bound(each or (1.0, 4.0), all_)
+
+
+CUTS = {
+    "money enough: as without it": (paid(11.0), (3, 2), ("Together", "OwnShare"), "carried"),
+    "less: first what is for peaks goes": (paid(9.5), (1, 2), ("Budget", "OwnShare"), "not"),
+    "then what the dear tier owes, and its money is for peaks": (
+        paid(6.0),
+        (2, 1),
+        ("Budget", "Budget"),
+        "not",
+    ),
+    "then what the cheap one does, never minimums": (paid(0.0), (1, 1), ("Budget", "Budget"), "not"),
+    "a tier that costs it nothing is not cut": (
+        paid(8.0, 0.0, 4.0),
+        (3, 2),
+        ("Together", "OwnShare"),
+        "carried",
+    ),
+}
+
+
+@pytest.mark.parametrize(("bound", "want", "why", "peak"), CUTS.values(), ids=CUTS)
+def test_a_budget_cuts_peaks_first_and_minimums_never(
+    bound: Bound, want: tuple[int, ...], why: tuple[str, ...], peak: str
+):
+    found = choose((SMALL, BIG), 100.0, (bound,))
+
+    assert (found.replicas, found.bound, found.feasible) == (want, why, peak == "carried")
+
+
+def test_it_says_how_many_more_the_money_pays_for():
+    assert choose((SMALL, BIG), 100.0, (paid(20.0),)).most == (12, 4)
+    assert choose((SMALL, BIG), 100.0, (paid(20.0), paid(12.5))).most == (4, 2)
+    assert choose((SMALL, BIG), 100.0).most > (100, 100)
+
+
+@settings(max_examples=60)
+@given(st.lists(options, min_size=1, max_size=3), st.floats(0, 300), st.floats(0, 100))
+def test_what_is_bounded_costs_no_more_than_allowed_or_the_least(
+    tiers: list[Option], peak: float, money: float
+):
+    tiers = [replace(tier, replicas_max=max(tier.replicas_max, tier.replicas_min)) for tier in tiers]
+    bound = Bound(tuple(tier.price for tier in tiers), money)
+    free, found = choose(tiers, peak), choose(tiers, peak, (bound,))
+
+    cost = sum(n * tier.price for n, tier in zip(found.replicas, tiers, strict=True))
+    least = sum(min(n, t.replicas_min) * t.price for n, t in zip(free.replicas, tiers, strict=True))
+    assert cost <= max(money, least) + 1e-6
+    assert all(few <= many for few, many in zip(found.replicas, free.replicas, strict=True))
+    assert all(most >= n for most, n in zip(found.most, found.replicas, strict=True))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelfleet.plan.joint import Bound
 from modelfleet.plan.planner import Look, Plan, Settings, State, TierLook, plan
 from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.sizing import Lengths, Objectives
@@ -346,3 +347,24 @@ def test_a_tier_that_has_shown_to_be_slow_is_told_as_it_is():
 
     assert found.tiers[0].reason == "Infeasible"
     assert "itlP95 of" in found.tiers[0].message
+
+
+def test_a_budget_that_pays_for_all_changes_no_decision():
+    rich = replace(CALM, bounds=(Bound((1.0, 4.0), 1000.0),))
+
+    for state in (STEADY, WAVES):
+        assert decide(rich, state) == decide(CALM, state)
+
+
+def test_a_poor_budget_holds_replicas_down_whatever_runs_and_waits():
+    """Engines that are full are no reason to spend what is not there, nor is a window of stabilization."""
+    free = decide()
+    money = sum(tier.free * price for tier, price in zip(free.tiers, (1.0, 4.0), strict=True)) - 3.0
+    busy = tuple(replace(tier, replicas=9, ready=9, waiting=500.0, kv=0.95) for tier in CALM.tiers)
+    found = decide(replace(CALM, tiers=busy, bounds=(Bound((1.0, 4.0), money),)))
+
+    counts = replicas(found)
+    assert counts[0] + 4 * counts[1] <= money
+    assert "AboveBudget" in {tier.reason for tier in found.tiers}
+    assert "Budget" in {tier.bound for tier in found.tiers}
+    assert not found.feasible

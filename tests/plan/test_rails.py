@@ -54,6 +54,9 @@ FLAPPING = Course(changes=tuple((9000.0 + 50 * at, 1 if at % 2 else -1) for at i
         pytest.param(SAME, replace(CALM, stuck=1), QUIET, (5, "LoadAhead"), id="a pod that never comes is replaced"),
         pytest.param(Wish(50, "Together"), CALM, QUIET, (10, "LoadAhead"), id="never beyond the maximum"),
         pytest.param(FEWER, replace(CALM, replicas=12), QUIET, (10, "AboveMaximum"), id="the user lowered the maximum"),
+        pytest.param(Wish(3, "Budget", most=3), replace(CALM, waiting=99.0), QUIET, (3, "AboveBudget"), id="no money for what runs: gives it up, whatever waits"),
+        pytest.param(Wish(4, "Budget", most=4), replace(CALM, kv=0.9), QUIET, (4, "AtBudget"), id="no money for more: not even when memory is full"),
+        pytest.param(Wish(1, "Budget", most=1), replace(CALM, replicas_min=3), QUIET, (3, "AboveBudget"), id="no money at all: the minimum stays"),
         pytest.param(MORE, replace(CALM, replicas_min=5), QUIET, (5, "BelowMinimum"), id="the user raised the minimum"),
     ],
 )  # fmt: skip

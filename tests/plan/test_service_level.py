@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelfleet.api.cascade import Cascade
+from modelfleet.plan.joint import Bound
 from modelfleet.plan.planner import Look, Plan, Settings, State, plan
 from modelfleet.plan.service_level import WithinSlo, attained, judge
 from modelfleet.plan.sizing import Objectives
@@ -26,6 +27,11 @@ CASES = {
         replace(CALM, good=700.0),
         replace(STEADY, answered=((900.0, 900.0),) * 200),
         ("True", "Kept"),
+    ),
+    "many did not, and there is no money for more": (
+        replace(CALM, good=700.0, bounds=(Bound((1.0, 4.0), 5.0),)),
+        STEADY,
+        ("False", "BudgetBound"),
     ),
     "hardly anybody asked": (replace(CALM, answers=3.0, good=1.0), STEADY, ("Unknown", "TooFewAnswers")),
 }

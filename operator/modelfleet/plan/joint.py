@@ -8,8 +8,11 @@ keeps the dear tier from growing with every burst that it was asked to take.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+
+_CENT = 1e-6  # what sums of prices are off by
+ANY = 1_000_000  # replicas: no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +30,75 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Replicas by tier, and the constraint that cost the last replica: a tier's own share, all together, or Minimum."""
+    """Replicas by tier, and the constraint on them: a tier's own share, all together, Minimum, Maximum or Budget.
+
+    `feasible`: they carry what they are to carry; `most`: that money allows of each tier beside the others.
+    """
 
     replicas: tuple[int, ...]
     bound: tuple[str, ...]
     feasible: bool
+    most: tuple[int, ...] = ()
 
 
-def choose(options: Sequence[Option], peak_rps: float) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What replicas may cost somebody: dollars an hour of each tier's replica to them, and of all together."""
+
+    each: tuple[float, ...]
+    all: float
+
+    def left(self, replicas: Sequence[int]) -> float:
+        """Dollars an hour beside so many; below zero: they cost more."""
+        return self.all - math.fsum(n * price for n, price in zip(replicas, self.each, strict=True)) + _CENT
+
+
+def choose(options: Sequence[Option], peak_rps: float, bounds: Sequence[Bound] = ()) -> Choice:
     """The cheapest replicas that carry what each owes alone and `peak_rps` together.
 
-    Where maxReplicas does not allow it: as many as there may be, `feasible` False.
+    Where maxReplicas or `bounds` do not allow it: as many as there may be, `feasible` False.
     """
+    free = _free(options, peak_rps)
+    found = free if _covered(free.replicas, bounds) else _cut(options, free, bounds)
+    return replace(found, most=tuple(_most(found.replicas, at, bounds) for at in range(len(options))))
+
+
+def _covered(replicas: Sequence[int], bounds: Sequence[Bound]) -> bool:
+    return all(bound.left(replicas) >= 0 for bound in bounds)
+
+
+def _cut(options: Sequence[Option], free: Choice, bounds: Sequence[Bound]) -> Choice:
+    """As many of the wanted replicas as the money allows.
+
+    Minimums whatever they cost, then what each tier owes alone, cheapest first, then what is for peaks.
+    """
+    counts = [min(n, option.replicas_min) for n, option in zip(free.replicas, options, strict=True)]
+    owing = [
+        min(n, max(option.least, option.replicas_min))
+        for n, option in zip(free.replicas, options, strict=True)
+    ]
+    for goals in (owing, free.replicas):
+        for at, goal in enumerate(goals):
+            while counts[at] < goal and _covered(_with(counts, at, counts[at] + 1), bounds):
+                counts[at] += 1
+    bound = tuple(
+        "Budget" if n < wanted else why
+        for n, wanted, why in zip(counts, free.replicas, free.bound, strict=True)
+    )
+    return Choice(tuple(counts), bound, feasible=False)
+
+
+def _most(replicas: Sequence[int], at: int, bounds: Sequence[Bound]) -> int:
+    rooms = [bound.left(replicas) / bound.each[at] for bound in bounds if bound.each[at] > 0]
+    return replicas[at] + max(0, math.floor(min(rooms, default=ANY)))
+
+
+def _with(replicas: Sequence[int], at: int, count: int) -> list[int]:
+    return [count if place == at else n for place, n in enumerate(replicas)]
+
+
+def _free(options: Sequence[Option], peak_rps: float) -> Choice:
+    """Whatever it costs."""
     least = [min(option.replicas_max, max(option.replicas_min, option.least)) for option in options]
     best: tuple[float, int, tuple[int, ...]] | None = None
     # The cheapest per request fills what is left.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from modelfleet.plan import bias, floor, joint, margin, misses, rails
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, level
-from modelfleet.plan.joint import Choice, Option
+from modelfleet.plan.joint import Bound, Choice, Option
 from modelfleet.plan.rails import Course
 from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, step_s, work_s
 
@@ -35,9 +35,8 @@ class Settings:
     deviations: float = 0.5
     reach: float = 1.0  # of what is learned, in deviations
     goal: float = 0.99  # of the requests within their objectives
-    misses: float | None = (
-        None  # of the requests in a steady load, though nothing queues; None: what the goal leaves
-    )
+    # Of the requests in a steady load, though nothing queues; None: what the goal leaves.
+    misses: float | None = None
     down_s: float = 300.0
     pooled: bool = True  # one peak for all tiers; False: every tier carries its own
 
@@ -89,6 +88,7 @@ class Look:
     goals: Objectives
     tiers: Sequence[TierLook]
     gauges: bool = False  # queues and memory are fresh, whatever `complete` says of the rest
+    bounds: Sequence[Bound] = ()  # what budgets allow replicas to cost
 
     def __post_init__(self) -> None:
         # One check for all that look: what is no number says as little as one that is missing.
@@ -155,7 +155,7 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
     tiers, courses = [], []
     for at, one in enumerate(sized):
         bound, says = (choice.bound[at], "") if one.known else unsized[at]
-        wish = rails.Wish(choice.replicas[at], bound, says)
+        wish = rails.Wish(choice.replicas[at], bound, says, choice.most[at])
         facts = _facts(look, state, settings, at, one.carried)
         verdict, course = rails.settle(wish, facts, state.courses[at])
         courses.append(course)
@@ -291,7 +291,7 @@ def _choose(
     # What fills the peak is the tier that is cheapest per request: its lead time is how far the peak has to be known.
     filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
     peak_rps = peaks[filler] * ours if settings.pooled else 0.0
-    return joint.choose(options, peak_rps), peak_rps
+    return joint.choose(options, peak_rps, look.bounds), peak_rps
 
 
 def _backlog(tier: TierLook, carries_rps: float, now_rps: float) -> float:

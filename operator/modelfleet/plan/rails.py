@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from modelfleet.plan.joint import ANY
+
 _HOUR_S = 3600.0
 _FLIPS_MAX = 4  # an hour; more doubles the time that a smaller load must last
 _KV_FULL = 0.8
@@ -26,6 +28,7 @@ class Wish:
     replicas: int
     bound: str
     says: str = ""
+    most: int = ANY  # that budgets pay for, never below what the load is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ def keep_bounds(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # 
     if facts.replicas < facts.replicas_min:
         return Verdict(facts.replicas_min, "BelowMinimum", "Fewer replicas than minReplicas")
     if facts.replicas > facts.replicas_max:
+        if wish.most <= facts.replicas_max:
+            return Verdict(
+                facts.replicas_max, "AboveBudget", "spec.budget of a Cascade does not pay for more replicas"
+            )
         return Verdict(facts.replicas_max, "AboveMaximum", "More replicas than maxReplicas")
     return None
 
@@ -92,8 +99,15 @@ def grow(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: A
     if wish.bound in UNSIZED:
         return _held(facts, wish.bound, wish.says or UNSIZED[wish.bound])
     if wish.replicas == facts.replicas:
-        reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum"}.get(wish.bound, "Fits")
-        return Verdict(facts.replicas, reason, "The load fits the replicas")
+        reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum", "Budget": "AtBudget"}.get(
+            wish.bound, "Fits"
+        )
+        text = (
+            "The load fits the replicas"
+            if reason != "AtBudget"
+            else "spec.budget of a Cascade pays for no more"
+        )
+        return Verdict(facts.replicas, reason, text)
     return None
 
 
@@ -145,6 +159,7 @@ RULES: Sequence[Rule] = (
 
 def settle(wish: Wish, facts: Facts, course: Course) -> tuple[Verdict, Course]:
     """What to do, and the course with this look in it."""
+    facts = replace(facts, replicas_max=min(facts.replicas_max, max(facts.replicas_min, wish.most)))
     wanted = min(facts.replicas_max, max(facts.replicas_min, wish.replicas + facts.stuck))
     wish = replace(wish, replicas=wanted)
     since_s = facts.now_s - 2 * facts.down_s

@@ -47,6 +47,9 @@ def judge(look: Look, plan: Plan, state: State, *, cascade: Cascade | None = Non
     share = attained(state)
     if share is None:
         return WithinSlo("Unknown", "TooFewAnswers", "Fewer than 20 answers in the last hour")
+    if share < GOAL and any(one.bound == "Budget" for one in plan.tiers):
+        text = "Fewer than 95 % of the answers of the last hour kept spec.slo: spec.budget pays for no more replicas"
+        return WithinSlo("False", "BudgetBound", text)
     if share < GOAL:
         return WithinSlo("False", "Missed", "Fewer than 95 % of the answers of the last hour kept spec.slo")
     return WithinSlo("True", "Kept", "95 % of the answers of the last hour and more kept spec.slo")
