@@ -15,7 +15,7 @@ from modelfleet.api.model_tier import ModelTierSpec
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "operator" / "modelfleet"
-SIZED = ("operator", "e2e", "bench")
+SIZED = ("operator", "tests", "e2e", "bench")
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
@@ -30,6 +30,8 @@ UNMIRRORED = {
 # Test files that are about more than one module.  test_x_live.py is about x, against a real server.
 CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
+    "cli/test_serve_asleep_live": "operator and router as processes: what routers tell scales tiers and wakes them",
+    "cli/test_serve_foreign_live": "the operator as a process beside what others run",
     "control/test_capacity_blind": "the capacity loop without metrics, and when they are back",
     "control/test_capacity_controlled": "the capacity loop under what users ask for",
     "control/test_capacity_entries": "where the capacity loop lets requests start",
@@ -41,6 +43,9 @@ CROSS_CUTTING = {
     "router/test_corpus": "bytes that must be taken for what they are, on both sides",
     "router/test_division": "three router processes and what holds for all of them",
     "router/test_cold": "what pool, judged and wake do of a tier that sleeps",
+    "router/test_judged_streams": "what judged does of streams",
+    "router/test_relay_faults": "what relay does of engines that die, hang and lie",
+    "router/test_spill_bounds": "what spill does where nothing may leave, or only so much",
     "router/test_pass_through": "what relay, call, headers and judged leave alone",
     "router/test_fuzz": "the same bytes after accidents",
     "router/test_outage": "what upstream, health, pool, state and metrics tell of an API that cannot be asked",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.exposition import generate_latest
 
+from e2e.cluster.pki import Authority, Pair
 from modelfleet.api.route_table import ExternalTarget, RouterRules
 from tests.router.rig import GOOD, Engine, Rig, cascade, engines, post, reply, router, tier, until
-from tests.router.test_upstream import _certificate
 
 FAR_S = 100.0  # later than whatever is out is looked at again
 
@@ -29,10 +29,10 @@ def look(rig: Rig, *, after_s: float = 0.0) -> None:
 
 
 @asynccontextmanager
-async def api(cert: tuple[Path, Path], port: int = 0) -> AsyncIterator[Engine]:
+async def api(cert: Pair, port: int = 0) -> AsyncIterator[Engine]:
     """An API with this certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*cert)
+    context.load_cert_chain(cert.cert, cert.key)
     engine = Engine([reply(GOOD)])
     server = await asyncio.start_server(engine.serve, "127.0.0.1", port, ssl=context)
     engine.port = server.sockets[0].getsockname()[1]
@@ -52,13 +52,12 @@ async def beside_small(target: ExternalTarget, **how: RouterRules) -> AsyncItera
 
 
 async def test_bad_certificate_is_told_until_it_is_good(tmp_path: Path):
-    folders = [tmp_path / name for name in ("bad", "good")]
-    for folder in folders:
-        folder.mkdir()
-    bad, good = (_certificate(folder, address="127.0.0.1") for folder in folders)
+    (tmp_path / "stranger").mkdir()
+    ours, stranger = Authority(tmp_path), Authority(tmp_path / "stranger")
+    bad, good = (each.issue("api", "api", hosts=["127.0.0.1"]) for each in (stranger, ours))
     async with AsyncExitStack() as first:
         engine = await first.enter_async_context(api(bad))
-        target = ExternalTarget(f"https://127.0.0.1:{engine.port}/v1", None, str(good[0]))
+        target = ExternalTarget(f"https://127.0.0.1:{engine.port}/v1", None, str(ours.pair.cert))
         async with beside_small(target) as rig:
             ejected = rig.state.fleet.lines["chat"].steps[1].pool.stats.ejected
             assert outage(rig) == "", "nothing is known of it"

@@ -1,18 +1,12 @@
 """Requests that leave a tier which cannot take them: for which cause, how many, and where to.  With real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
 
-from modelfleet.api.route_table import AcceptRule, ExternalTarget, OverflowRule, RouteTable, TierRoute
-from modelfleet.route import call
-from modelfleet.router.fleet import passage
-from modelfleet.router.judged import JudgedExchange
-from modelfleet.router.relay import Exchange, Shell
+from modelfleet.api.route_table import AcceptRule, OverflowRule, RouteTable
 from modelfleet.router.service import Insight
 from tests.router.cold_rig import HOLD, held
 from tests.router.rig import (
@@ -20,9 +14,7 @@ from tests.router.rig import (
     GOOD_STREAM,
     Act,
     Answer,
-    Engine,
     Peer,
-    Rig,
     cascade,
     config_map,
     engines,
@@ -35,54 +27,7 @@ from tests.router.rig import (
     tier,
     until,
 )
-
-ALL = ("Cold", "Saturated", "Error")
-BROKEN = reply({"error": {}}, status=500)
-
-
-def rule(*when: str, share: int = 100) -> OverflowRule:
-    return OverflowRule(when or ALL, share)
-
-
-@asynccontextmanager
-async def tiers(
-    overflow: OverflowRule | None,
-    *acts: Sequence[Act],
-    cold: Sequence[str] = (),
-    spin: float = 0.0,
-    **more: Any,
-) -> AsyncIterator[tuple[Rig, list[Engine]]]:
-    """A router over small, medium and big tiers of one replica with one place each; all requests start at `small`."""
-    steps: list[TierRoute] = more.pop("steps", None) or [
-        tier(name, weight=1000 if name == "small" else 0, concurrency=1, waiting=4)
-        for name in ("small", "medium", "big")[: len(acts)]
-    ]
-    async with engines(*acts) as found:
-        ports = {
-            f"{step.name}-svc": [] if step.name in cold else [engine.port]
-            for step, engine in zip(steps, found, strict=True)
-        }
-        async with router(cascade(*steps, overflow=overflow, **more), ports, spin=spin) as rig:
-            yield rig, found
-
-
-def counts(rig: Rig, name: str = "small") -> dict[str, int]:
-    step = next(step for step in rig.state.fleet.lines["chat"].steps if step.route.name == name)
-    return {cause: count for cause, count in step.stats.overflowed.items() if count}
-
-
-@asynccontextmanager
-async def busy(rig: Rig, found: list[Engine]) -> AsyncIterator[None]:
-    """The first engine works on a request that does not end."""
-    _, writer = await rig.connect()
-    writer.write(post())
-    await until(lambda: len(found[0].asked) == 1)
-    try:
-        yield
-    finally:
-        writer.close()
-        await found[0].asked[0].gone.wait()
-
+from tests.router.spill_rig import ALL, BROKEN, busy, counts, rule, tiers
 
 Row = tuple[OverflowRule | None, dict[str, Any], tuple[int, str]]
 WHERE: dict[str, Row] = {
@@ -209,118 +154,12 @@ async def test_three_attempts_at_a_tier_are_one_failure():
                 )
 
 
-def _restrict(rig: Rig, *places: int) -> None:
-    """From here on every request may use these steps only."""
-    line = rig.state.fleet.lines["chat"]
-    way = passage(line.route, tuple(line.steps[place] for place in places), 0, line.share)
-    shell = Shell(loop=asyncio.get_running_loop(), spin=lambda: 0.0, turn=lambda: 0)
-    kind = JudgedExchange if way.judges else Exchange
-    rig.server.on_request = lambda client, request: kind(
-        client, request, call.parse(request.body), way, shell
-    ).begin()
-
-
-FORBIDDEN: dict[str, tuple[Act | None, int]] = {
-    "its tier fails": (BROKEN, 503),
-    "its tier is cold": (None, 503),
-    "its tier refuses it": (reply({"error": {}}, status=429), 429),
-}
-
-
-@pytest.mark.parametrize(("act", "status"), FORBIDDEN.values(), ids=FORBIDDEN)
-async def test_it_goes_only_where_the_request_may(act: Act | None, status: int):
-    cold = ["small", "medium"] if act is None else []
-    async with tiers(rule(), *[[act or reply(GOOD)]] * 2, [reply(GOOD)], cold=cold) as (rig, found):
-        _restrict(rig, 0, 1)
-        answers = [await rig.ask(post()) for _ in range(3)]
-
-        assert [answer.status for answer in answers] == [status] * 3
-        assert found[2].asked == []
-
-
-async def test_a_busy_tier_is_waited_for_where_the_free_one_is_forbidden():
-    async with tiers(rule(), [hang(), reply(GOOD)], [hang()], [reply(GOOD)]) as (rig, found):
-        _restrict(rig, 0, 1)
-        async with busy(rig, found):
-            second, third = (asyncio.create_task(rig.ask(post())) for _ in range(2))
-            pool = rig.state.fleet.lines["chat"].steps[0].pool
-            await until(lambda: len(found[1].asked) == 1 and pool.stats.waiting == 1)
-
-            assert found[2].asked == []
-        second.cancel()
-        third.cancel()
-
-
-def whole(logprob: float, text: str = "yes") -> Act:
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": text},
-        "logprobs": {"content": [{"token": text, "logprob": logprob}]},
-        "finish_reason": "stop",
-    }
-    return reply({"object": "chat.completion", "choices": [choice]})
-
-
-JUDGED = {
-    "sure: its answer": (whole(-0.1), 1, ("medium", "0")),
-    "unsure: escalated from there": (whole(-3.0), 1, ("big", "1")),
-    "unsure, no escalation left: its answer": (whole(-3.0), 0, ("medium", "0")),
-}
-
-
-@pytest.mark.parametrize(("act", "escalations", "want"), JUDGED.values(), ids=JUDGED)
-async def test_a_tier_judges_what_overflows_to_it(act: Act, escalations: int, want: tuple[str, str]):
-    accept = AcceptRule("MeanLogprob", -0.5)
-    steps = [tier("small", weight=1000, accept=accept), tier("medium", accept=accept), tier("big")]
-    async with tiers(rule(), [BROKEN], [act], [reply(GOOD)], steps=steps, max_escalations=escalations) as (
-        rig,
-        _,
-    ):
-        answer = await rig.ask(post())
-
-        headers = answer.headers
-        assert (headers["x-modelfleet-tier"], headers["x-modelfleet-escalations"]) == want
-        assert headers["x-modelfleet-overflow"] == "error"
-
-
-async def test_an_escalation_that_meets_a_busy_tier_overflows_within_the_share():
-    accept = AcceptRule("MeanLogprob", -0.5)
-    steps = [
-        tier("small", weight=1000, accept=accept),
-        tier("medium", accept=accept, concurrency=1, waiting=0),
-        tier("big"),
-    ]
-    async with tiers(rule(share=1), [whole(-3.0)], [hang()], [reply(GOOD)], steps=steps) as (rig, found):
-        held = asyncio.create_task(rig.ask(post()))
-        await until(lambda: len(found[1].asked) == 1)
-        away = await rig.ask(post())
-
-        assert (away.headers["x-modelfleet-tier"], away.headers["x-modelfleet-overflow"]) == (
-            "big",
-            "saturated",
-        )
-        assert counts(rig, "medium") == {"Saturated": 1}
-        held.cancel()
-
-
 async def test_a_stream_says_so_in_its_headers_and_a_judged_one_in_its_comment():
     async with tiers(rule(), [BROKEN], [stream(*GOOD_STREAM)]) as (rig, _):
         assert (await rig.ask(post(stream=True))).headers["x-modelfleet-overflow"] == "error"
     steps = [tier("small", weight=1000, accept=AcceptRule("MeanLogprob", -0.5)), tier("big")]
     async with tiers(rule(), [BROKEN], [stream(*GOOD_STREAM)], steps=steps) as (rig, _):
         assert b" overflow=error" in (await rig.ask(post(stream=True))).body
-
-
-async def test_an_api_takes_what_overflows_and_its_retries_have_a_budget():
-    async with engines([BROKEN], [reply(GOOD)]) as found:
-        target = ExternalTarget(f"http://127.0.0.1:{found[1].port}/v1", None, None)
-        steps = (tier("small", weight=1000), tier("api", external=target))
-        async with router(cascade(*steps, overflow=rule()), {"small-svc": [found[0].port]}) as rig:
-            answers = [await rig.ask(post()) for _ in range(10)]
-
-            assert {answer.headers["x-modelfleet-tier"] for answer in answers} == {"api"}
-            budget = rig.state.fleet.lines["chat"].steps[1].pool.budget
-            assert (budget.requests, budget.retries) == (10, 0)
 
 
 async def test_a_cold_tier_is_waited_for_beyond_the_share():
@@ -365,56 +204,6 @@ async def test_who_was_held_too_long_goes_where_the_rule_lets_it(
         answer = await waits
 
         assert (answer.status, answer.headers.get("x-modelfleet-overflow", "")) == want
-
-
-async def test_an_api_whose_rate_is_used_up_is_saturated():
-    async with engines([reply(GOOD)], [reply(GOOD)]) as (api, big):
-        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
-        steps = (tier("api", weight=1000, external=target), tier("big"))
-        async with router(cascade(*steps, overflow=rule("Saturated")), {"big-svc": [big.port]}) as rig:
-            answers = [await rig.ask(post()) for _ in range(3)]
-
-            assert [answer.headers["x-modelfleet-tier"] for answer in answers] == ["api", "big", "big"]
-            assert [answer.headers.get("x-modelfleet-overflow") for answer in answers] == [
-                None,
-                *["saturated"] * 2,
-            ]
-
-
-async def test_nothing_overflows_to_an_api_whose_rate_is_used_up():
-    async with engines([BROKEN], [reply(GOOD)]) as (small, api):
-        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
-        steps = (tier("small", weight=1000), tier("api", external=target))
-        async with router(
-            cascade(*steps, overflow=rule(), deadline_s=2.0), {"small-svc": [small.port]}
-        ) as rig:
-            answers = [await rig.ask(post()) for _ in range(3)]
-
-            assert [answer.status for answer in answers] == [200, 429, 429]
-            assert len(api.asked) == 1
-
-
-async def test_who_is_refused_is_told_when_its_own_tier_has_room_again():
-    async with engines([reply(GOOD)], [reply(GOOD)]) as (api, big):
-        target = ExternalTarget(f"http://127.0.0.1:{api.port}/v1", None, None, requests_per_minute=1)
-        steps = (tier("api", weight=1000, external=target), tier("big"))
-        async with router(cascade(*steps, deadline_s=2.0), {"big-svc": [big.port]}) as rig:
-            first, second = [await rig.ask(post()) for _ in range(2)]
-
-            assert (first.status, second.status) == (200, 429)
-            assert int(second.headers["retry-after"]) == 30, (
-                "the other tier is free, and not for this request"
-            )
-
-
-async def test_a_tier_that_does_not_serve_a_path_is_passed_by_all_requests_for_it():
-    vectors = reply({"object": "list", "data": [], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
-    async with tiers(rule("Saturated", share=1), [reply({}, status=501)], [vectors]) as (rig, _):
-        ask = post({"model": "chat", "input": "hi"}, path="/v1/embeddings")
-        answers = [await rig.ask(ask) for _ in range(3)]
-
-        assert [answer.status for answer in answers] == [200] * 3
-        assert counts(rig) == {}
 
 
 async def test_weights_and_what_is_counted_at_the_entry_stay_as_they_are():

@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from modelfleet.api.route_table import AcceptRule, Price
 from modelfleet.router.fleet import Step
+from tests.router.judged_rig import say, whole
 from tests.router.rig import (
     DONE,
     Act,
@@ -24,7 +25,6 @@ from tests.router.rig import (
     stream,
     tier,
 )
-from tests.router.test_judged import say, whole
 
 RULE = AcceptRule("MeanLogprob", -0.5)
 # With 10 tokens of answer: 1 cent, 3 cents and 5 cents at most.

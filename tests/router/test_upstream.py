@@ -1,18 +1,13 @@
 """Connections to engines: TLS, and the pool."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from e2e.cluster.pki import Authority
 from modelfleet.api.route_table import ExternalTarget, RouterRules, RouteTable
 from modelfleet.route.outside import Outside
 from modelfleet.router import debug, upstream
@@ -35,36 +30,6 @@ from tests.router.rig import (
     until,
 )
 
-
-def _certificate(folder: Path, *, address: str) -> tuple[Path, Path]:
-    """A self-signed certificate for an address, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    day = dt.timedelta(days=1)
-    now = dt.datetime.fromisoformat("2026-01-01T00:00:00+00:00")
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + 3650 * day)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "ca.crt", folder / "tls.key"
-    cert_file.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
-    return cert_file, key_file
-
-
 TRUST = {
     "its authority is trusted": ("127.0.0.1", True, 200),
     "its name is another": ("127.0.0.9", True, 503),
@@ -74,13 +39,16 @@ TRUST = {
 
 @pytest.mark.parametrize(("address", "trusted", "status"), TRUST.values(), ids=TRUST)
 async def test_tls_is_verified(tmp_path: Path, address: str, trusted: bool, status: int):  # noqa: FBT001 - a row
-    cert, key = _certificate(tmp_path, address=address)
+    authority = Authority(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
+    pair = authority.issue("engine", "engine", hosts=[address])
+    context.load_cert_chain(pair.cert, pair.key)
     engine = Engine([reply(GOOD)])
     server = await asyncio.start_server(engine.serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    target = ExternalTarget(f"https://127.0.0.1:{port}/v1", None, str(cert) if trusted else None)
+    target = ExternalTarget(
+        f"https://127.0.0.1:{port}/v1", None, str(authority.pair.cert) if trusted else None
+    )
     async with router(cascade(tier("frontier", weight=1000, external=target)), {}) as rig:
         answer = await rig.ask(post())
 
