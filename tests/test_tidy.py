@@ -37,6 +37,7 @@ CROSS_CUTTING = {
     "control/test_capacity_entries": "where the capacity loop lets requests start",
     "control/test_capacity_learned": "what plan, notes and look keep of the past",
     "control/test_capacity_twin": "the live loop beside the simulator's planner on one load",
+    "router/test_budget_spent": "what course, state and relay do when a Cascade's money is spent",
     "router/test_embeddings": "one path through all of the router",
     "router/test_data_policy": "what course, relay, judged, spill and pool are together",
     "router/test_canary": "all that a router says",
@@ -54,6 +55,7 @@ CROSS_CUTTING = {
     "router/test_one_answer": "no answer has bytes of two engines, whatever these do",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
     "router/test_tenants": "what pool, fair and keys are together: one tenant beside the others",
+    "router/test_rolled": "the law of many routers, and what the operator tells those that begin",
     "router/test_slow": "clients that send or read too slowly, or too much at once",
 }
 # Where programs start: nobody imports these.

@@ -249,6 +249,21 @@ async def test_routers_are_told_what_a_replica_carries(fleet: Planned):
     assert all("carriesPerHour" not in tier for tier in fleet.status(CHAT)["tiers"])
 
 
+async def test_routers_that_begin_are_told_what_is_owed(fleet: Planned):
+    fleet.load(rps=2.0)
+    load = fleet.prometheus.answer
+    assert load is not None
+    fleet.prometheus.answer = replace(load, answered={Name("ns", "chat"): {"s": 5150.0, "m": 2050.0}})
+    await fleet.tick()
+    await fleet.tick()  # what replicas carry is published first
+    assert fleet.status(CHAT)["balance"] == {"answers": 7200, "ahead": -15}
+
+    fleet.cascade(weights={"mode": "Fixed"})
+    await fleet.tick()
+    await fleet.tick()
+    assert "balance" not in fleet.status(CHAT)
+
+
 @pytest.mark.parametrize(("engines", "shrinks"), [(8, True), (7, False), (0, True)])
 async def test_what_engines_do_not_tell_is_no_room(fleet: Planned, engines: int, *, shrinks: bool):
     """Where some tell and others do not; an engine that none can ask must not keep a tier from shrinking."""

@@ -7,6 +7,7 @@ from modelfleet import names
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.route_table import (
     DataRule,
+    LastHour,
     OverflowRule,
     RouteTable,
     encode,
@@ -325,6 +326,18 @@ def test_routers_move_entries_where(change: dict[str, Any], want: int | None):
     assert route.owed_permille == want
     if want is not None:
         assert [(one.carries_per_hour, one.under_way) for one in route.tiers] == [(7200, 4)] * 2
+
+
+def test_a_router_that_begins_is_told_the_hour_before():
+    tiers = {"small": tier("small"), "big": tier("big")}
+    status = {**TOLD, "balance": {"answers": 36_000, "ahead": -15}}
+    route = table.cascade_route(cascade(**{**LAWFUL, "status": status}), tiers)
+    fixed = table.cascade_route(cascade(**{**LAWFUL, "status": status, "weights": {"mode": "Fixed"}}), tiers)
+
+    assert route is not None
+    assert route.last_hour == LastHour(answers=36_000, ahead_permille=-15)
+    assert fixed is not None
+    assert fixed.last_hour is None
 
 
 def test_the_users_bounds_reach_the_law():

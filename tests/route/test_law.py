@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelfleet.route.bank import Bank
 from modelfleet.route.law import Law, Side, bounded
 
 CHEAP = Side(entered=0, answered=0, in_flight=0, ready=4, carries_rps=20.0, under_way=40.0)
@@ -60,6 +61,17 @@ def test_what_came_before_the_law_is_none_of_its_matter():
 
     assert law.bank.balance == 0.0
     assert law.rate_rps == 0.0
+
+
+def test_the_account_of_all_is_divided_among_those_that_are_there():
+    law = Law(Bank(balance=-600.0, hour=36_000.0))
+    law.among(4)
+    assert law.bank == Bank(-150.0, 9_000.0)
+
+    law.among(4)
+    law.among(3)  # one ended, and the others get its requests
+
+    assert law.bank == Bank(-200.0, 12_000.0)
 
 
 CASES = {

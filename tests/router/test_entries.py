@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from modelfleet.api.route_table import CascadeRoute, RouterRules, RouteTable, TierRoute
+from modelfleet.api.route_table import CascadeRoute, LastHour, RouterRules, RouteTable, TierRoute
 from modelfleet.route.bank import Bank
 from modelfleet.router import debug, entries
 from modelfleet.router.fleet import Line
@@ -75,6 +75,29 @@ async def test_with_one_they_are_what_is_owed():
 
     assert shares(state) == [0.7, 0.3]
     assert only(state).bounds == (700_000, 1_000_000)
+
+
+async def test_a_router_that_begins_goes_on_from_what_is_owed():
+    owing = replace(CHAT, last_hour=LastHour(answers=36_000, ahead_permille=-15))
+    state = await state_of(owing, rules=RouterRules(routers=4))
+    spend(state)
+
+    law = only(state).law
+    assert law is not None
+    assert law.bank.balance == pytest.approx(-0.015 * 9_000)
+    assert law.bank.hour == pytest.approx(9_000, rel=0.001)
+
+
+async def test_one_that_is_there_goes_on_from_its_own_account():
+    state = await state_of(CHAT)
+    spend(state)
+    told = replace(CHAT, last_hour=LastHour(answers=36_000, ahead_permille=-15))
+    state.config_maps_changed(config_map(RouteTable((told,)), version="2"), now_s=2.0)
+    spend(state)
+
+    law = only(state).law
+    assert law is not None
+    assert law.bank == Bank()
 
 
 async def test_a_tier_without_replicas_gets_none():

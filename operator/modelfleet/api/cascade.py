@@ -4,6 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from modelfleet.api.balance import Balance
+from modelfleet.api.budget import Budget, Cost
 from modelfleet.api.cel import Rule
 from modelfleet.api.judging import TIERS_MAX, AcceptRule, Stream, chosen_by_a_share
 from modelfleet.api.meta import (
@@ -253,6 +255,10 @@ class CascadeSpec(ApiModel):
         description="What clients are to see. The operator plans for it: replicas of those tiers whose scaling has no metrics "
         "of its own, and the entries between them. Default: nothing is planned.",
     )
+    budget: Budget | None = Field(
+        default=None,
+        description="What the Cascade may cost in an hour, a day or a month. Default: nothing is counted, and nothing bounded.",
+    )
     router: RouterChoice = Field(default=RouterChoice(), description="Which router serves the Cascade.")
 
 
@@ -295,7 +301,7 @@ class LastDecision(ApiModel):
 
 
 class CascadeStatus(ApiModel):
-    """What is.  Weights, shares, lastDecision and ShareOnTarget belong to the capacity loop, the rest to the structure loop."""
+    """What is.  Weights, shares, cost, lastDecision and what it judges belong to the capacity loop, the rest to the structure loop."""
 
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
@@ -311,11 +317,16 @@ class CascadeStatus(ApiModel):
     tiers: list[CascadeTierStatus] = Field(
         default=[], max_length=8, description="The tiers as they are.", json_schema_extra=list_map("name")
     )
+    cost: Cost | None = Field(default=None, description="What it has cost, where it has a budget.")
+    balance: Balance | None = Field(
+        default=None,
+        description="How the last tier stands with its share, where routers move entries by themselves.",
+    )
     last_decision: LastDecision | None = Field(default=None, description="The last change of the weights.")
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, Pinned, ShareOnTarget, WithinSLO.",
+        description="Ready, Accepted, Programmed, Reconciling, Stalled, ResolvedRefs, TiersReady, Paused, Pinned, ShareOnTarget, WithinSLO, WithinBudget.",
         json_schema_extra=list_map("type"),
     )
 

@@ -9,7 +9,7 @@ smoothness, never for what limits, forbids or pays for something.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 FORMAT_VERSION = 1
@@ -17,6 +17,8 @@ ENGINES = ("vllm", "llamaCpp", "external")
 OVERFLOWS = ("Cold", "Saturated", "Error")
 PERMILLE = 1000
 UNKNOWN_DATA = ("LocalOnly", "Reject", "Allow")
+STOP_ESCALATING, REJECT = "StopEscalating", "Reject"
+SPENT = (STOP_ESCALATING, "SkipTier", REJECT)
 SIGNALS = ("MeanLogprob", "LowQuantileLogprob", "AnswerLogprob")
 OPTIONAL: Mapping[str, bool] = {"optional": True}  # metadata of a field that an older router may do without
 
@@ -109,6 +111,22 @@ class DataRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LastHour:
+    """What a router that begins goes on from: how the last tier stands with what it owes, over all routers."""
+
+    answers: int
+    ahead_permille: int  # of them, that it gave beyond what it owed; negative: that it still owes
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """Of a Cascade that may spend no more in this window: what is done about it, and until when (Unix time)."""
+
+    action: str  # one of SPENT
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CascadeRoute:
     """One Cascade.  Weights sum to 1000, or are all 0 where no tier was ever ready."""
 
@@ -126,9 +144,11 @@ class CascadeRoute:
     choose_floor: bool = False  # clients may name the cheapest tier that may answer them
     max_cost_microdollars: float | None = None  # of one request, over all its tiers; None: no limit
     data: DataRule | None = None  # None: all requests may reach every tier
+    spent: BudgetSpent | None = None  # None: there is money, or no budget
     # What the last tier owes of all answers over an hour: routers move entries by themselves then, from second to
     # second (route/law.py).  None: they enter by weight_permille.
     owed_permille: int | None = None
+    last_hour: LastHour | None = field(default=None, metadata=OPTIONAL)  # None: not known
 
 
 @dataclass(frozen=True, slots=True)

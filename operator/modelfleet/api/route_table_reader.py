@@ -19,12 +19,14 @@ from modelfleet.api.route_table import (
     OVERFLOWS,
     PERMILLE,
     SIGNALS,
+    SPENT,
     UNKNOWN_DATA,
     AcceptRule,
     CascadeRoute,
     ColdRule,
     DataRule,
     ExternalTarget,
+    LastHour,
     OverflowRule,
     RouterRules,
     RouteTable,
@@ -75,6 +77,7 @@ _RANGES: Mapping[tuple[type, str], _Range] = {
     (CascadeRoute, "hold_s"): _Range(0, SECONDS_MAX),
     (CascadeRoute, "max_cost_microdollars"): _Range(above=True),
     (CascadeRoute, "owed_permille"): _SHARE,
+    (LastHour, "ahead_permille"): _Range(-PERMILLE, PERMILLE),
     (RouterRules, "routers"): _COUNT,
     (RouterRules, "access_log_percent"): _PERCENT,
     (RouterRules, "tracing_percent"): _PERCENT,
@@ -201,6 +204,8 @@ def _problems(cascade: CascadeRoute) -> Iterator[str]:
         not cascade.overflow.when or set(cascade.overflow.when) - set(OVERFLOWS)
     ):
         yield f"has an overflow of {cascade.overflow.share_percent} percent when {cascade.overflow.when}"
+    if cascade.spent is not None and cascade.spent.action not in SPENT:
+        yield f"does {cascade.spent.action!r:.40} when its budget is spent"
     if cascade.data is not None and not _understood(cascade.data):
         yield "has a data policy that this router does not understand"
 

@@ -4,6 +4,7 @@ What could not be stored has not happened: nothing is remembered of it, and the 
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ from modelfleet.plan.weights import WeightsVerdict
 
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
+_HOUR_S = 3600.0
 _LOST = frozenset({"MetricsStale", "Fallback"})
 
 
@@ -57,9 +59,11 @@ class Hand:
         self._memory = memory
         self._instruments = instruments
         self._writing = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._began_s = math.inf  # the first pass
 
     async def carry_out(self, now: Pass, *, tiers: Iterable[Name]) -> None:
         """Write all weights, and the replicas of these tiers."""
+        self._began_s = min(self._began_s, now.fleet.now_s)
         # Weights first: a request that starts at a dead tier hurts now, a replica takes a while anyway.
         await self._each(self._weigh(name, cascade, now) for name, cascade in now.seen.cascades.items())
         await self._each(self._scale(name, now.seen.tiers[name], now) for name in tiers)
@@ -139,6 +143,7 @@ class Hand:
             within=outcome.within if outcome else None,
             law=outcome.law if outcome else None,
             thresholds=now.plan.thresholds.get(name, {}),
+            whole_hour=now.fleet.now_s - self._began_s >= _HOUR_S,
         )
         if not await self._write(Key("Cascade", *name), cascade, wanted):
             return

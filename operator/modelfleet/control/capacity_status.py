@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 from modelfleet import names
 from modelfleet.api import pins
-from modelfleet.api.cascade import Cascade, LastDecision
+from modelfleet.api.cascade import Cascade, LastDecision, owed_permille
 from modelfleet.api.meta import Condition, Manifest
 from modelfleet.api.model_tier import LastScale, ModelTier
 from modelfleet.control import capacity_controls
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
+from modelfleet.plan import balance as balances
 from modelfleet.plan import shares
 from modelfleet.plan.learned import Start
 from modelfleet.plan.publish import Carries, Law
@@ -26,7 +27,7 @@ from modelfleet.plan.weights import WeightsVerdict
 
 _PERMILLE = 10  # per percent
 _HISTORY_MAX = 5
-_OURS_OF_TIER = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling")
+_OURS = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling", "balance")
 _SOMETIMES = ("Cold", "Scheduled", "WithinSLO")  # conditions of ours that come and go
 
 
@@ -197,11 +198,12 @@ def cascade_status(
     within: WithinSlo | None = None,
     law: Law | None = None,
     thresholds: Mapping[str, Threshold] = {},
+    whole_hour: bool = True,
 ) -> Manifest:
-    """Of a Cascade: weights, thresholds, shares, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
+    """Of a Cascade: weights, thresholds, shares, balance, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
 
     `started` and `answered` count requests by tier, `within` and `law` come from a plan; None means that nobody could
-    be asked, or nothing was planned in this pass, and what was published stays.
+    be asked, or nothing was planned in this pass, and what was published stays.  `whole_hour`: see plan/balance.py.
     """
     shown = {tier.name: tier for tier in cascade.status.tiers}
     started_shares = _shares(started, {n: t.started_share for n, t in shown.items()})
@@ -221,6 +223,13 @@ def cascade_status(
     if cascade.spec.slo is not None:
         judged.append(within_slo(cascade, within))
     carries = shown_law(cascade) if law is None else law
+    balance = balances.published(
+        answered,
+        last=order[-1],
+        owed_permille=owed_permille(cascade),
+        shown=cascade.status.balance,
+        whole=whole_hour,
+    )
     return {
         "tiers": [
             {"name": name, "weight": verdict.weights[name]}
@@ -234,7 +243,11 @@ def cascade_status(
         ],
         "weights": " ".join(f"{name}={verdict.weights[name]}" for name in order),
         "conditions": [_condition(cascade, one, now_s) for one in judged],
-    } | ({"lastDecision": last.model_dump(by_alias=True)} if last else {})
+    } | {
+        name: told.model_dump(by_alias=True)
+        for name, told in (("lastDecision", last), ("balance", balance))
+        if told is not None
+    }
 
 
 def shown_law(cascade: Cascade) -> Law:
@@ -272,7 +285,7 @@ def changed(wanted: Manifest, thing: ModelTier | Cascade) -> bool:
     have = thing.status.model_dump(by_alias=True, exclude_none=True)
     if any(have.get(name) != value for name, value in wanted.items() if name not in ("conditions", "tiers")):
         return True
-    if any(have.get(name, []) != [] and name not in wanted for name in _OURS_OF_TIER):
+    if any(have.get(name, []) != [] and name not in wanted for name in _OURS):
         return True
     conditions = {condition["type"]: condition for condition in have.get("conditions", [])}
     if any(conditions.get(ours["type"]) != ours for ours in wanted["conditions"]):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from modelfleet import names
@@ -14,8 +15,10 @@ from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.policies import DataPolicy
 from modelfleet.api.route_table import (
+    BudgetSpent,
     CascadeRoute,
     DataRule,
+    LastHour,
     OverflowRule,
     RouterRules,
     RouteTable,
@@ -150,7 +153,9 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
         choose_floor="MinTier" in spec.client_choice,
         max_cost_microdollars=_microdollars(spec.limits.max_cost_per_request),
         data=_data(spec.data_policy),
+        spent=_spent(cascade),
         owed_permille=owed,
+        last_hour=_last_hour(cascade) if owed is not None else None,
     )
 
 
@@ -161,6 +166,11 @@ def _owed(cascade: Cascade, usable: Sequence[tuple[CascadeTier, ModelTier]]) -> 
     ).weights
     whole = len(usable) == len(cascade.spec.tiers)
     return owed_permille(cascade) if whole and not by_hand else None
+
+
+def _last_hour(cascade: Cascade) -> LastHour | None:
+    told = cascade.status.balance
+    return None if told is None else LastHour(answers=told.answers, ahead_permille=told.ahead)
 
 
 def _by_law(route: TierRoute, step: CascadeTier, cascade: Cascade) -> TierRoute:
@@ -199,6 +209,13 @@ def _overflow(rule: api.Overflow | None) -> OverflowRule | None:
 
 def _microdollars(dollars: str | None) -> float | None:
     return None if dollars is None else float(Decimal(dollars) * 1_000_000)
+
+
+def _spent(cascade: Cascade) -> BudgetSpent | None:
+    budget, cost = cascade.spec.budget, cascade.status.cost
+    if budget is None or cost is None or not cost.exhausted:
+        return None
+    return BudgetSpent(budget.on_exhausted, datetime.fromisoformat(cost.until).timestamp())
 
 
 def _data(policy: DataPolicy | None) -> DataRule | None:

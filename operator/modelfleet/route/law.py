@@ -30,17 +30,29 @@ class Side:
 
 
 class Law:
-    """What one router remembers of one Cascade."""
+    """What one router remembers of one Cascade.
 
-    __slots__ = ("_answered", "_dear", "_entered", "bank", "rate_rps", "shares")
+    `bank`: the account of all routers together, which it takes its part of with the first `among`.  Every router that
+    is there takes its part anew when their number changes.  So what is owed is neither forgotten with a router that
+    ends, nor owed twice with one that begins.
+    """
 
-    def __init__(self) -> None:
-        self.bank = Bank()
+    __slots__ = ("_answered", "_dear", "_entered", "_routers", "bank", "rate_rps", "shares")
+
+    def __init__(self, bank: Bank | None = None) -> None:
+        self.bank = Bank() if bank is None else bank
+        self._routers = 1
         self.rate_rps = 0.0
         self.shares: tuple[float, ...] = ()  # that it gave last
         self._entered = -1.0
         self._answered = 0.0
         self._dear = 0.0
+
+    def among(self, routers: int) -> None:
+        """It is one of so many, which get equal parts of the requests."""
+        if routers != self._routers:
+            self.bank = self.bank.times(self._routers / routers)
+            self._routers = routers
 
     def second(self, sides: Sequence[Side], *, target: float, seconds: float = 1.0) -> list[float]:
         """The shares of the tiers, cheapest first, for the next second; they sum to 1.

@@ -8,6 +8,7 @@ from typing import Final
 
 from modelfleet.api.route_table import CascadeRoute
 from modelfleet.route import choose
+from modelfleet.route.bank import Bank
 from modelfleet.route.law import Law, Side
 from modelfleet.router.fleet import Line, Step
 
@@ -33,6 +34,7 @@ def spend(lines: Iterable[Line], *, routers: int, seconds: float) -> None:
     for line in lines:
         law, owed = line.law, line.route.owed_permille
         if law is not None and owed is not None:
+            law.among(routers)
             sides = [_side(step, routers) for step in line.steps]
             _enter(line, law.second(sides, target=owed / _PERMILLE, seconds=seconds))
 
@@ -42,11 +44,14 @@ def memory(route: CascadeRoute) -> str:
     return "/".join((route.cascade, *(f"{tier.name}={tier.model_tier}" for tier in route.tiers)))
 
 
-def law_of(line_owed: int | None, known: Law | None) -> Law | None:
-    """The law of a Cascade: what it remembers outlives a change of the table."""
-    if line_owed is None:
+def law_of(route: CascadeRoute, known: Law | None) -> Law | None:
+    """The law of a Cascade: what it remembers outlives a change of the table, and a new one goes on from the others'."""
+    if route.owed_permille is None:
         return None
-    return known if known is not None else Law()
+    if known is not None or route.last_hour is None:
+        return known if known is not None else Law()
+    answers = float(route.last_hour.answers)
+    return Law(Bank(route.last_hour.ahead_permille / _PERMILLE * answers, answers))
 
 
 def _enter(line: Line, shares: Iterable[float]) -> None:

@@ -9,9 +9,11 @@ import asyncio
 import logging
 import random
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 import orjson
@@ -25,7 +27,7 @@ from modelfleet.api.route_table import (
     TierRoute,
 )
 from modelfleet.api.route_table_reader import read
-from modelfleet.route import base_url, waiting
+from modelfleet.route import base_url, spent, waiting
 from modelfleet.route.endpoints import Address, addresses, addresses_by_port
 from modelfleet.route.law import Law
 from modelfleet.route.outside import Outside, outside
@@ -89,6 +91,7 @@ class State:
         spin: Callable[[], float] = random.random,
         keys: KeyRing | None = None,
         recorder: Recorder = OFF,
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
         self.fleet: Fleet = fleet({})
         self.keys = keys  # None: whoever reaches the router may use it
@@ -113,6 +116,8 @@ class State:
         self._shares: dict[str, Share] = {}  # by Cascade
         self._laws: dict[str, Law] = {}  # likewise
         self._spent_s = loop.time()
+        self._unix_s = unix_s
+        self._money_s = inf  # Unix time; when a Cascade whose budget is spent has its money again
         self._unusable: Mapping[str, str] = {}
         self._waker = Waker(loop=loop, namespace=metrics.namespace, calls=metrics.wake_calls)
 
@@ -198,6 +203,8 @@ class State:
         for pool in self.pools.values():
             pool.knock(now_s)
             pool.sweep(now_s)
+        if self._unix_s() >= self._money_s:
+            self._swap(self._table, self._endpoints, self._found)
         since_s = now_s - self._spent_s
         if since_s >= entries.EVERY_S:
             self._spent_s = now_s
@@ -215,13 +222,14 @@ class State:
     ) -> None:
         rules = table.rules if table is not None else _NO_RULES
         draft = _Draft(outside(rules.external_allow, rules.external_deny))
-        routes = table.cascades if table is not None else ()
+        routes = spent.obeyed(table.cascades if table is not None else (), self._unix_s())
         known: Endpoints = {**(endpoints or {}), **(existing or {})}
         lines = {route.model_name: self._line(route, known, draft) for route in routes}
         # Everything that can fail is done: from here on it is plain assignments.
         gone = [replica for target, replica in self._replicas.items() if target not in draft.replicas]
         left = [pool for key, pool in self.pools.items() if key not in draft.pools]
         self._table, self._endpoints, self._replicas = table, endpoints, draft.replicas
+        self._money_s = spent.until_s(routes)
         self._found = existing
         self._follow(routes)
         self.pools = {key: pool for key, (pool, _, _) in draft.pools.items()}
@@ -297,7 +305,7 @@ class State:
             head = _head(tier.service or "", None)
             steps.append(Step(route=tier, pool=pool, stats=stats, path_prefix=b"/v1", head=head))
         memory = entries.memory(route)
-        law = entries.law_of(route.owed_permille, self._laws.get(memory))
+        law = entries.law_of(route, self._laws.get(memory))
         if law is not None:
             draft.laws[memory] = law
         return line(route, tuple(steps), self._share(route, draft), law)
