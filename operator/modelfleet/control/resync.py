@@ -41,7 +41,6 @@ class Resync:
         self._namespaces: Sequence[str | None] = namespaces or (None,)
         self._add = add
         self.synced = asyncio.Event()
-        self.last_s = 0.0
 
     async def run(self) -> None:
         """List everything, then again every resync_s, until cancelled."""
@@ -52,7 +51,6 @@ class Resync:
                 log.warning("listing failed", error=str(err))
                 await asyncio.sleep(RETRY_S)
                 continue
-            self.last_s = self._ctx.clock.now_s()
             self.synced.set()
             await self._rest()
             for key in everything(self._ctx.view):
