@@ -53,6 +53,8 @@ class Planned(Fleet):
             output_tokens=100.0,
             answer_s=answer_s,
             waiting_router=waiting,
+            engines=100,  # all of them
+            waiting_engines=0.0,
         )
         chat = CascadeLoad(
             age_s=age_s,

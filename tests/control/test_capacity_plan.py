@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from modelfleet import names
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control.capacity_status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.plan.record import decode
 from modelfleet.plan.snapshot import Name
 from tests.control.capacity_fleet import CHAT, MEDIUM, SMALL
-from tests.control.planned_fleet import Planned, learned_of, notes, shown, within
+from tests.control.planned_fleet import MODEL, Planned, learned_of, notes, shown, within
 
 ALONE = Key("ModelTier", "ns", "alone")
 
@@ -264,9 +265,24 @@ async def test_routers_that_begin_are_told_what_is_owed(fleet: Planned):
     assert "balance" not in fleet.status(CHAT)
 
 
-@pytest.mark.parametrize(("engines", "shrinks"), [(8, True), (7, False), (0, True)])
-async def test_what_engines_do_not_tell_is_no_room(fleet: Planned, engines: int, *, shrinks: bool):
-    """Where some tell and others do not; an engine that none can ask must not keep a tier from shrinking."""
+LLAMA, VLLM = {"llamaCpp": {"slots": 4}}, {"vllm": {"maxNumSeqs": 4}}
+ENGINES: dict[str, tuple[int, dict[str, Any], dict[str, Any], str]] = {
+    "all tell": (8, LLAMA, {}, ""),
+    "one is silent": (7, LLAMA, {}, "some"),
+    "all are: something stands between": (0, LLAMA, {}, "all"),
+    "likewise of vLLM": (0, VLLM, {}, "all"),
+    "vLLM that counts nothing": (0, {"vllm": {"maxNumSeqs": 4, "args": ["--disable_log_stats"]}}, {}, ""),
+    "nobody is to read them": (0, LLAMA, {"capacity": {"engineMetrics": "Optional"}}, ""),
+    "nobody is to, and some tell": (7, LLAMA, {"capacity": {"engineMetrics": "Optional"}}, "some"),
+}
+
+
+@pytest.mark.parametrize(("engines", "engine", "settings", "silent"), ENGINES.values(), ids=ENGINES)
+async def test_what_engines_do_not_tell_is_no_room(
+    fleet: Planned, engines: int, engine: dict[str, Any], settings: dict[str, Any], silent: str
+):
+    fleet.settings = FleetSettings.model_validate(settings)
+    fleet.apply("ModelTier", "small", {"model": MODEL, "scaling": {"maxReplicas": 10}, **engine})
     fleet.store.objects[SMALL]["status"] = {"desiredReplicas": 8}
     fleet.ready("small", 8)
     fleet.load(rps=1.0)
@@ -277,8 +293,11 @@ async def test_what_engines_do_not_tell_is_no_room(fleet: Planned, engines: int,
     for _ in range(30):
         await fleet.tick()
 
-    assert (fleet.replicas()[0] < 8) is shrinks
-    assert fleet.condition(SMALL) == ("True", "FollowsPlan" if shrinks else "MetricsPartlyStale")
+    assert (fleet.replicas()[0] < 8) is not bool(silent)
+    assert fleet.condition(SMALL) == ("True", "MetricsPartlyStale" if silent else "FollowsPlan")
+    if silent:
+        said = next(c for c in fleet.status(SMALL)["conditions"] if c["type"] == "ScalingActive")["message"]
+        assert f"queue and KV cache of {silent} replicas" in said
 
 
 @pytest.mark.parametrize("first", ["gone", "api"])

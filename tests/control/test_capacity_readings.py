@@ -106,6 +106,16 @@ def test_queue_target_is_the_tier_s_own_or_one():
     assert queue_target(None) == 1.0
 
 
-@pytest.mark.parametrize(("engines", "silent"), [(0, False), (1, True), (2, True), (3, False), (4, False)])
-def test_engines_are_silent_where_only_some_tell(engines: int, *, silent: bool):
-    assert readings(TierLoad(engines=engines)).engines_silent(SMALL) is silent
+SILENT = {
+    "none of three": (0, True, "all"),
+    "none, and none has to": (0, False, ""),
+    "one of three": (1, True, "some"),
+    "one of three, and none has to: what the others hold is unknown": (1, False, "some"),
+    "all three": (3, True, ""),
+    "one that is going still tells": (4, True, ""),
+}
+
+
+@pytest.mark.parametrize(("engines", "must_tell", "silent"), SILENT.values(), ids=SILENT)
+def test_engines_that_do_not_tell(engines: int, must_tell: bool, silent: str):  # noqa: FBT001  a row of the table
+    assert readings(TierLoad(engines=engines)).engines_silent(SMALL, must_tell=must_tell) == silent

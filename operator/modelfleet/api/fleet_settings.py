@@ -1,7 +1,7 @@
 """What an administrator tells the operator: key `settings.yaml` of its settings ConfigMap, read again on change."""
 
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -203,6 +203,11 @@ class CapacitySettings(SettingsModel):
     cold_start: Duration = Field(
         default="2m",
         description="How long a new replica takes to answer, where neither its profile nor three past starts tell.",
+    )
+    engine_metrics: Literal["Required", "Optional"] = Field(
+        default="Required",
+        description="Required: a planned tier shrinks only while all of its engines tell what waits in them. Optional: where "
+        "nobody can read any of them, what routers tell is enough.",
     )
 
 

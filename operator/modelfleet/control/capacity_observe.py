@@ -37,6 +37,7 @@ from modelfleet.plan.snapshot import (
 MEASURED_AFTER_S = 60.0  # the window of TTFT
 SETTLED_AFTER_S = 5.0  # from a pod's readiness until every router has its address, with room to spare
 _PERMILLE = 10  # per percentage point
+_NO_STATS = ("--disable-log-stats", "--disable-log-stats=true")  # a vLLM that counts nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Observed:
     heard: Heard = field(default_factory=Heard)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)  # by query of a user
+    engines_must_tell: bool = True  # else it is no surprise that none of a tier does
 
 
 class Pods:
@@ -157,7 +159,7 @@ def _tier(
         slots=tier.slots or 1,
         targets=tuple(readings.target(name, metric) for metric in scaling.metrics),
         in_flight=readings.in_flight(name),
-        engines_silent=readings.engines_silent(name),
+        engines_silent=readings.engines_silent(name, must_tell=seen.engines_must_tell and _tells(tier)),
         behavior=behavior(scaling.behavior),
         stale_after_s=STALE_AFTER_S,
         sleep=_sleep(name, tier, now_s=seen.now_s, ready=ready, listener=listener, past=past),
@@ -175,6 +177,12 @@ def _tier(
         wishes=past.wishes,
         changes=past.changes,
     )
+
+
+def _tells(tier: ModelTier) -> bool:
+    """Whether its engines have a page with what waits in them.  What somebody else runs we know too little of."""
+    args = tier.spec.vllm.args if tier.spec.vllm is not None else []
+    return tier.spec.existing is None and not any(arg.replace("_", "-") in _NO_STATS for arg in args)
 
 
 def _sleep(

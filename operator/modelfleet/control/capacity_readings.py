@@ -10,7 +10,7 @@ from modelfleet.api.scaling import ScalingMetric
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import FleetLoad, TierLoad
-from modelfleet.plan.snapshot import Idle, Missing, Name, Reading, Sample, Target
+from modelfleet.plan.snapshot import Idle, Missing, Name, Reading, Sample, Silent, Target
 
 STALE_AFTER_S = 60.0  # two lost scrapes at the longest interval that the queries' windows allow
 QUEUE_TARGET = 1.0  # waiting requests per replica that call a tier saturated, unless it sets a Queue target
@@ -51,9 +51,15 @@ class Readings:
         load = self._of(tier)
         return Missing() if load.in_flight is None else self._sample(tier, load.in_flight)
 
-    def engines_silent(self, tier: Name) -> bool:
-        """Whether some engines could be read and others could not: what those hold is unknown."""
-        return 0 < self._of(tier).engines < self._expected.replicas(tier)
+    def engines_silent(self, tier: Name, *, must_tell: bool) -> Silent:
+        """Which engines could not be read: what those hold is unknown.
+
+        `must_tell`: they can be read, so where none is, something stands between.
+        """
+        found, expected = self._of(tier).engines, self._expected.replicas(tier)
+        if found >= expected:
+            return ""
+        return "some" if found else "all" if must_tell else ""
 
     def _reading(self, tier: Name, metric: ScalingMetric) -> Reading:
         load = self._of(tier)

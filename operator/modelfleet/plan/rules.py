@@ -124,7 +124,7 @@ def _towards(wish: int, snap: TierSnapshot, now_s: float, *, cause: str, message
     """From what the plan has for a tier to what this tick may do."""
     if wish < snap.replicas and snap.engines_silent:
         # The plan has taken the fullest replica and what waits from those that tell.
-        unread = ("queue and KV cache of some replicas",)
+        unread = (f"queue and KV cache of {snap.engines_silent} replicas",)
         text = f"No fresh and complete value of {unread[0]}; not shrinking"
         return Verdict(snap.replicas, "MetricsPartlyStale", text, snap.replicas, unread=unread)
     # How long a smaller load must last, the plan has waited for already.

@@ -53,6 +53,7 @@ MetricType = Literal["TTFT", "ITL", "Concurrency", "Queue", "KVCache", "PromQL"]
 _VALUE_MAX = 1e12
 Source = Literal["Answers", "Silent"]  # whoever measures the load
 SourceName = Literal["Prometheus", "Direct"]
+Silent = Literal["", "some", "all"]
 Pause = Literal["", "Paused", "Suspended"]
 
 
@@ -152,7 +153,7 @@ class TierSnapshot:
         None  # what the plan of its Cascades has for it; it counts where there are no targets
     )
     unplanned: Unplanned | None = None  # why nothing plans it
-    engines_silent: bool = False  # some of its engines tell what they hold, and some do not
+    engines_silent: Silent = ""  # which of its engines should tell what they hold, and do not
     source: Source = "Answers"
     measured_by: SourceName = "Prometheus"
     paused: Pause = ""
