@@ -13,6 +13,7 @@ from modelfleet.control.view import MemoryView, key_of
 from modelfleet.diff.adopted import Found
 from modelfleet.errors import ClusterError, Conflict
 from modelfleet.plan.snapshot import Quiet
+from modelfleet.plan.spending import Counted
 from tests.make import SETTINGS, merged
 
 
@@ -119,6 +120,9 @@ class FakeReports:
         return self.down
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
+        return {}
+
+    async def counted(self, addresses: Sequence[str]) -> Mapping[str, Counted]:
         return {}
 
 

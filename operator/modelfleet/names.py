@@ -45,6 +45,7 @@ ROUTER_CLUSTER_ROLE = "modelfleet-router"  # shipped by the chart; the operator 
 ROUTE_TABLE_KEY = "table.json"  # key inside a router's route-table ConfigMap
 PLAN_LEARNED_KEY = "learned.json"  # keys inside a Cascade's ConfigMap of what its plan knows
 PLAN_DECISION_KEY = "decision.json"
+PLAN_BUDGET_KEY = "budget.json"
 API_KEYS_MOUNT = "/etc/modelfleet/keys"  # one file per API key's entry in a router pod
 EXTERNAL_MOUNT = "/etc/modelfleet/external"  # <mount>/<tier child name>/api-key, .../ca.crt in a router pod
 

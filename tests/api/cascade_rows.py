@@ -25,6 +25,9 @@ ACCEPTED_CASCADES = {
     | {"weights": {"mode": "Observe"}},
     "a longer hold": judged("-1.5") | {"stream": {"holdBackTokens": 48, "holdBackTime": "1s"}},
     "a limit on cost": CASCADE | {"limits": {"maxCostPerRequest": "0.05"}},
+    "a budget": CASCADE | {"budget": {"window": "Day", "maxUSD": "50"}},
+    "a budget of cents that ends in refusals": CASCADE
+    | {"budget": {"window": "Hour", "maxUSD": "0.01", "onExhausted": "Reject"}},
     "requests that choose their tier": CASCADE | {"clientChoice": ["Tier", "MinTier"]},
     "data that stays inside": CASCADE | {"dataPolicy": {"localOnly": ["private"]}},
     "data that stays inside, all but the public": CASCADE | {"dataPolicy": {"allowed": ["public"]}},
@@ -89,6 +92,31 @@ REJECTED_CASCADES = {
         "there is no tier to move on to",
     ),
     "holding back nothing": (judged("-1") | {"stream": {"holdBackTokens": 0}}, "greater than or equal to 1"),
+    "a budget of nothing": (
+        CASCADE | {"budget": {"window": "Day", "maxUSD": "0.0"}},
+        "must be above 0; leave budget out for no limit",
+    ),
+    "a budget in words": (
+        CASCADE | {"budget": {"window": "Day", "maxUSD": "50 USD"}},
+        'must be US dollars as a decimal string, such as "0.15"',
+    ),
+    "a budget as a number": (
+        CASCADE | {"budget": {"window": "Day", "maxUSD": 50}},
+        "spec.budget.maxUSD in body must be of type string",
+    ),
+    "a budget for how long": (CASCADE | {"budget": {"maxUSD": "50"}}, "spec.budget.window: Required value"),
+    "a budget of nobody knows how much": (
+        CASCADE | {"budget": {"window": "Day"}},
+        "spec.budget.maxUSD: Required value",
+    ),
+    "a budget for a week": (
+        CASCADE | {"budget": {"window": "Week", "maxUSD": "50"}},
+        'supported values: "Hour", "Day", "Month"',
+    ),
+    "a budget whose end nobody knows": (
+        CASCADE | {"budget": {"window": "Day", "maxUSD": "50", "onExhausted": "Pray"}},
+        'supported values: "StopEscalating", "SkipTier", "Reject"',
+    ),
     "a limit on cost of nothing": (CASCADE | {"limits": {"maxCostPerRequest": "0.00"}}, "must be above 0"),
     "a limit on cost in cents": (
         CASCADE | {"limits": {"maxCostPerRequest": "5ct"}},

@@ -52,7 +52,7 @@ def test_reads_what_a_newer_version_has_stored() -> None:
     stored = {
         "modelName": "chat",
         "tiers": [{"name": "a", "tierRef": {"name": "a"}, "quality": {}}],
-        "budget": {},
+        "mystery": {},
     }
 
     cascade = Cascade.model_validate({"metadata": {"name": "c"}, "spec": stored})

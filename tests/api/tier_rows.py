@@ -68,6 +68,15 @@ ACCEPTED_TIERS = {
     | {"price": {"inputPerMillionTokens": "0.15", "outputPerMillionTokens": "12"}},
     "tokens of our own that cost something": LLAMA
     | {"price": {"inputPerMillionTokens": "0", "outputPerMillionTokens": "0.000000001"}},
+    "replicas that cost by the hour": LLAMA | {"price": {"perReplicaHour": "0.71"}},
+    "tokens and replicas that cost": LLAMA
+    | {
+        "price": {
+            "perReplicaHour": "0.71",
+            "inputPerMillionTokens": "0",
+            "outputPerMillionTokens": "0.1",
+        }
+    },
     "no replicas": LLAMA | {"replicas": 0},
     "requests that begin alike together": LLAMA
     | {"routing": {"strategy": "PrefixAffinity", "prefixCharacters": 512}},
@@ -103,7 +112,16 @@ REJECTED_TIERS = {
     "two engines": (LLAMA | {"vllm": {}}, "give exactly one engine"),
     "a price by half": (
         EXTERNAL | {"price": {"inputPerMillionTokens": "0.15"}},
-        "outputPerMillionTokens: Required value",
+        "give inputPerMillionTokens and outputPerMillionTokens together",
+    ),
+    "a price of nothing at all": (EXTERNAL | {"price": {}}, "or perReplicaHour, or leave price out"),
+    "replicas of an API that cost": (
+        EXTERNAL | {"price": {"perReplicaHour": "0.71"}},
+        "an external tier has no replicas that cost",
+    ),
+    "an hour at a price of words": (
+        LLAMA | {"price": {"perReplicaHour": "cheap"}},
+        "must be US dollars as a decimal string",
     ),
     "a price with a sign": (
         EXTERNAL | {"price": {"inputPerMillionTokens": "$1", "outputPerMillionTokens": "1"}},

@@ -20,6 +20,7 @@ from modelfleet.plan.asked import Answer
 from modelfleet.plan.buckets import Buckets
 from modelfleet.plan.load import NOTHING, CascadeLoad, FleetLoad, StepLoad, TierLoad
 from modelfleet.plan.snapshot import Name, Quiet
+from modelfleet.plan.spending import Counted
 
 SMALL, MEDIUM, CHAT = (
     Key("ModelTier", "ns", "small"),
@@ -139,6 +140,8 @@ class Routers:
 
     said: dict[str, dict[str, Quiet]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    counts: dict[str, Counted] = field(default_factory=dict)
+    counting: list[str] = field(default_factory=list)
 
     async def keys_missing(self, addresses: Sequence[str]) -> frozenset[str] | None:
         raise AssertionError("the capacity loop has nothing to do with keys")
@@ -146,6 +149,10 @@ class Routers:
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         self.asked = [*addresses]
         return {address: self.said[address] for address in addresses if address in self.said}
+
+    async def counted(self, addresses: Sequence[str]) -> Mapping[str, Counted]:
+        self.counting = [*addresses]
+        return {address: self.counts[address] for address in addresses if address in self.counts}
 
 
 @dataclass

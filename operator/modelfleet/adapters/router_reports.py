@@ -1,15 +1,17 @@
-"""What only routers know, from their metrics pages: which APIs and keys they miss, and how long a tier had no request."""
+"""What only routers know, from their metrics pages: which APIs and keys they miss, how long a tier had no request, what it cost."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelfleet.adapters.pages import Page, Pages
 from modelfleet.plan.snapshot import Quiet
+from modelfleet.plan.spending import Counted
 
 _R = "modelfleet_router_"
 _MISSING, _USABLE, _DOWN = f"{_R}external_key_missing", f"{_R}api_keys", f"{_R}external_down"
 _IDLE, _HELD = f"{_R}idle_seconds", f"{_R}requests_held"
-SERIES = frozenset({_MISSING, _USABLE, _DOWN, _IDLE, _HELD})
+_DOLLARS, _ATTEMPTS, _BEGAN = f"{_R}cost_dollars_total", f"{_R}attempts_total", "process_start_time_seconds"
+SERIES = frozenset({_MISSING, _USABLE, _DOWN, _IDLE, _HELD, _DOLLARS, _ATTEMPTS, _BEGAN})
 # Words end up in conditions, and whoever holds a router's address may say any.
 _WORD = re.compile(r"[A-Za-z0-9]{1,40}")
 
@@ -52,8 +54,24 @@ class RouterReports:
         found = zip(addresses, pages, strict=True)
         return {address: _quiet(page) for address, page in found if page is not None}
 
+    async def counted(self, addresses: Sequence[str]) -> Mapping[str, Counted]:
+        """Dollars and attempts of each router process; one that does not answer is absent."""
+        pages = await self._pages.of_routers(addresses)
+        found = zip(addresses, pages, strict=True)
+        return {address: _counted(page) for address, page in found if page is not None}
+
     async def _answered(self, addresses: Sequence[str]) -> list[Page]:
         return [page for page in await self._pages.of_routers(addresses) if page is not None]
+
+
+def _counted(page: Page) -> Counted:
+    sums: dict[str, dict[tuple[str, str], float]] = {_DOLLARS: {}, _ATTEMPTS: {}}
+    for series, value in page.samples.items():
+        if (found := sums.get(series.name)) is not None and {"cascade", "model_tier"} <= series.labels.keys():
+            key = series.labels["cascade"], series.labels["model_tier"]
+            found[key] = found.get(key, 0.0) + value
+    began_s = next((value for series, value in page.samples.items() if series.name == _BEGAN), 0.0)
+    return Counted(began_s, sums[_DOLLARS], sums[_ATTEMPTS])
 
 
 def _quiet(page: Page) -> dict[str, Quiet]:

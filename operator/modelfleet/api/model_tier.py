@@ -7,14 +7,7 @@ from pydantic import Field
 from modelfleet import names
 from modelfleet.api.cel import Rule
 from modelfleet.api.existing import SLOTS_DEFAULT, ExistingWorkload
-from modelfleet.api.meta import (
-    ApiModel,
-    Condition,
-    DnsLabel,
-    Duration,
-    ObjectMeta,
-    list_map,
-)
+from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, ObjectMeta, list_map
 from modelfleet.api.scalars import ResourceList
 from modelfleet.api.scaling import Scaling
 from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, Price, VllmEngine
@@ -135,6 +128,11 @@ class ModelTierSpec(ApiModel):
             at=".routing",
         ),
         Rule(
+            "!has(self.external) || !has(self.price) || !has(self.price.perReplicaHour)",
+            "an external tier has no replicas that cost: give inputPerMillionTokens and outputPerMillionTokens instead",
+            at=".price",
+        ),
+        Rule(
             "!has(self.llamaCpp) || !has(self.model) || !has(self.model.uri) || (has(self.model.file) "
             "? self.model.file.endsWith('.gguf') : self.model.uri.startsWith('pvc://') && self.model.uri.endsWith('.gguf'))",
             "llamaCpp needs a GGUF file: set model.file to its path in the source, such as model-q4.gguf, "
@@ -233,8 +231,8 @@ class ModelTierSpec(ApiModel):
     )
     price: Price | None = Field(
         default=None,
-        description="What its tokens cost: for the dollars that the router counts, and for limits.maxCostPerRequest of a "
-        "Cascade. Default: nothing.",
+        description="What its tokens cost, for the dollars that the router counts and for limits.maxCostPerRequest of a Cascade, "
+        "or what a replica costs, for a Cascade's budget. Default: tokens nothing, replicas as their node pool says.",
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced, started and stopped.")
     suspend: bool = Field(

@@ -115,13 +115,28 @@ class LlamaCppEngine(ApiModel):
 
 
 class Price(ApiModel):
-    """What tokens cost."""
+    """What tokens cost, or replicas."""
 
-    input_per_million_tokens: Dollars = Field(
-        description="US dollars for a million tokens of prompts, as a decimal string."
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.inputPerMillionTokens) == has(self.outputPerMillionTokens)",
+            'give inputPerMillionTokens and outputPerMillionTokens together, "0" for what is free',
+        ),
+        Rule(
+            "has(self.inputPerMillionTokens) || has(self.perReplicaHour)",
+            "give inputPerMillionTokens and outputPerMillionTokens, or perReplicaHour, or leave price out",
+        ),
     )
-    output_per_million_tokens: Dollars = Field(
-        description="US dollars for a million tokens of answers, as a decimal string."
+
+    input_per_million_tokens: Dollars | None = Field(
+        default=None, description="US dollars for a million tokens of prompts, as a decimal string."
+    )
+    output_per_million_tokens: Dollars | None = Field(
+        default=None, description="US dollars for a million tokens of answers, as a decimal string."
+    )
+    per_replica_hour: Dollars | None = Field(
+        default=None,
+        description="US dollars for an hour of one replica, as a decimal string. Default: the node pool's price of its units.",
     )
 
 

@@ -16,6 +16,7 @@ import structlog
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.control import capacity_controls
 from modelfleet.control.capacity_act import Hand, Pass
+from modelfleet.control.capacity_budget import Budgets
 from modelfleet.control.capacity_idle import Heard, Listener
 from modelfleet.control.capacity_look import Starting, starting
 from modelfleet.control.capacity_memory import Memory, Store
@@ -89,6 +90,7 @@ class CapacityLoop:
         )
         notes = Notes(world.cluster, world.clock)
         self._planners = Planners(world.view, self._memory, notes, world.settings, interval_s)
+        self._budgets = Budgets(world.view, world.routers, self._memory, notes, world.settings)
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
@@ -197,6 +199,7 @@ class CapacityLoop:
         asked = listener.addresses(self._store.tiers())
         reported = await self._world.routers.quiet(asked) if asked else {}
         self._heard = Heard(reported, at_s=self._world.clock.now_s())
+        await self._budgets.hear(self._store.cascades())
 
     async def _pass(self, *, scale: bool) -> None:
         self._called.clear()
@@ -211,6 +214,7 @@ class CapacityLoop:
             heard=replace(self._heard, woken=frozenset(self._memory.woken)),
             pools=capacity_controls.pools(self._world.settings(), tiers),
             answers=self._answers,
+            engines_must_tell=self._world.settings().capacity.engine_metrics == "Required",
         )
         self._memory.forget_all_but(set(seen.tiers), set(seen.cascades))
         self._instruments.keep_only(
@@ -223,15 +227,22 @@ class CapacityLoop:
         if (
             scale
         ):  # a plan learns from every look, so there is one for each look, whatever else passes are about
+            await self._budgets.take(seen.cascades, seen.tiers, now_s=seen.now_s)
             pods = starting(self._world.view, seen.tiers, now_s=seen.now_s)
             fleet, groups = self._planners.told(fleet, seen)
             plannings = await self._planners.plannings(fleet, seen, groups, pods)
+        else:
+            self._budgets.judge(seen.cascades, seen.tiers)
         decided = self._timed(fleet, plannings)
         due = [name for name in seen.tiers if scale or self._unheard(name, seen, known)]
         outcomes = self._planners.outcomes(decided.planned, seen)
-        await self._hand.carry_out(Pass(seen, fleet, decided, outcomes, pods.started), tiers=due)
+        await self._hand.carry_out(
+            Pass(seen, fleet, decided, outcomes, pods.started, self._memory.accounts), tiers=due
+        )
+        self._instruments.budgets.show(self._memory.accounts)
         if scale:
             await self._planners.remember(decided.planned, seen)
+            await self._budgets.remember()
             asked = self._planners.asked(decided.planned, fleet)
             self._instruments.plans.show(decided.planned, asked, pods.started)
         for name, load in seen.load.tiers.items():

@@ -29,6 +29,7 @@ from modelfleet.plan.rules import Verdict
 from modelfleet.plan.scale import remember_change, remember_wish
 from modelfleet.plan.snapshot import Change, FleetSnapshot, Name, TierSnapshot, Wish
 from modelfleet.plan.weights import WeightsVerdict
+from modelfleet.plan.within_budget import Account
 
 _LOG = structlog.get_logger("modelfleet.capacity")
 _WRITES_AT_ONCE = 8
@@ -45,6 +46,7 @@ class Pass:
     plan: Plan
     outcomes: Mapping[Name, Outcome]
     started: Mapping[Name, Sequence[Start]] = field(default_factory=dict)  # pods that answer, the newest last
+    accounts: Mapping[Name, Account] = field(default_factory=dict)  # of Cascades with a budget
 
 
 class Hand:
@@ -141,6 +143,7 @@ class Hand:
             answered=seen.load.answered.get(name, {}) if asked else None,
             now_s=now.fleet.now_s,
             within=outcome.within if outcome else None,
+            account=now.accounts.get(name),
             law=outcome.law if outcome else None,
             thresholds=now.plan.thresholds.get(name, {}),
             whole_hour=now.fleet.now_s - self._began_s >= _HOUR_S,
@@ -148,6 +151,7 @@ class Hand:
         if not await self._write(Key("Cascade", *name), cascade, wanted):
             return
         self._remember_cascade(name, cascade, verdict, now.fleet.now_s)
+        await self._tell_of_money(name, cascade, now.accounts.get(name))
         for step, weight in verdict.weights.items():
             self._instruments.weight_permille.labels(*name, step).set(weight)
         chosen = now.plan.thresholds.get(name, {})
@@ -158,6 +162,17 @@ class Hand:
             _LOG.info("weights changed", cascade="/".join(name), reason=verdict.reason, moves=moves)
             message = f"{moves}: {verdict.reason}: {verdict.message}"
             await self._tell(Key("Cascade", *name), reason="WeightsChanged", message=message)
+
+    async def _tell_of_money(self, name: Name, cascade: Cascade, account: Account | None) -> None:
+        was = cascade.status.cost is not None and cascade.status.cost.exhausted
+        if account is None or cascade.spec.budget is None or account.standing.exhausted == was:
+            return
+        if was:
+            reason, message = "BudgetRenewed", f"There is money again: {account.standing.message}"
+        else:
+            reason, message = "BudgetExhausted", account.standing.message
+        _LOG.info("budget", cascade="/".join(name), reason=reason, spent_usd=round(account.ledger.total, 4))
+        await self._tell(Key("Cascade", *name), reason=reason, message=message, warning=not was)
 
     def _remember_cascade(self, name: Name, cascade: Cascade, verdict: WeightsVerdict, now_s: float) -> None:
         past = self._memory.cascades[name]
@@ -179,13 +194,13 @@ class Hand:
         self._store.wrote(key, stored)
         return True
 
-    async def _tell(self, key: Key, *, reason: str, message: str) -> None:
+    async def _tell(self, key: Key, *, reason: str, message: str, warning: bool = False) -> None:
         """Post an Event; losing one is no reason to decide otherwise."""
         regarding = self._store.manifest(key)
         if regarding is None:
             return
         try:
-            await self._events.record(regarding, reason=reason, message=message)
+            await self._events.record(regarding, reason=reason, message=message, warning=warning)
         except ClusterError as err:
             _LOG.warning("event not posted", object="/".join(key), error=str(err))
 

@@ -15,6 +15,7 @@ from modelfleet.api.model_tier import ModelTier
 from modelfleet.control.ports import Key, View
 from modelfleet.plan.learned import Learned
 from modelfleet.plan.snapshot import Change, Name, Wish
+from modelfleet.plan.within_budget import Account
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Memory:
     cascades: dict[Name, CascadeMemory] = field(default_factory=dict)
     asleep: set[Name] = field(default_factory=set)  # tiers that a call can wake
     learned: dict[Name, Learned] = field(default_factory=dict)  # by the Cascade that owns a plan
+    accounts: dict[Name, Account] = field(default_factory=dict)  # of Cascades with a budget
     woken: set[Name] = field(default_factory=set)  # tiers that were called for, and not decided since
 
     def forget_all_but(self, tiers: set[Name], cascades: set[Name]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from modelfleet.control.budget_metrics import BudgetMetrics
 from modelfleet.control.controls_metrics import ControlsMetrics
 from modelfleet.control.plan_metrics import PlanMetrics
 
@@ -17,6 +18,7 @@ class CapacityMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.plans = PlanMetrics(registry)
         self.controls = ControlsMetrics(registry)
+        self.budgets = BudgetMetrics(registry)
         self._tiers: set[tuple[str, str]] = set()
         self._steps: set[tuple[str, str, str]] = set()
         prefix = "modelfleet_operator_"

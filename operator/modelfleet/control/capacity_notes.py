@@ -1,13 +1,14 @@
-"""Keeps what was learned, and the last decision, in a ConfigMap of each Cascade that owns a plan.
+"""Keeps what was learned, the last decision and what was spent, in a ConfigMap of each Cascade that has any of these.
 
 Read once, when the Cascade is first planned; written at most once in five minutes, and when this operator stops.  A
 ConfigMap of that name which is not the Cascade's is left alone.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
@@ -17,14 +18,18 @@ from modelfleet.api.meta import Manifest
 from modelfleet.control.ports import Clock, Cluster, Key
 from modelfleet.diff.changes import controlled_by
 from modelfleet.errors import ClusterError
-from modelfleet.plan import learned, record
+from modelfleet.plan import learned, record, spending
 from modelfleet.plan.fleet import Planned
 from modelfleet.plan.learned import Learned
 from modelfleet.plan.snapshot import Name
+from modelfleet.plan.spending import Ledger
 
 WRITE_EVERY_S = 300.0
 _FLUSH_S_MAX = 3.0  # a stopping operator gives its lease away soon
 _LOG = structlog.get_logger("modelfleet.capacity")
+
+Encoded = Callable[[], str]  # asked for when it is written, which is seldom
+Part = TypeVar("Part")
 
 
 @dataclass(slots=True)
@@ -34,7 +39,8 @@ class Notes:
     cluster: Cluster
     clock: Clock
     _written_s: dict[Name, float] = field(default_factory=dict)
-    _unwritten: dict[Name, tuple[Cascade, Learned, Planned]] = field(default_factory=dict)
+    _stored: dict[Name, Mapping[str, str]] = field(default_factory=dict)  # what each holds, by key
+    _unwritten: dict[Name, tuple[Cascade, Mapping[str, Encoded]]] = field(default_factory=dict)
     _foreign: set[Name] = field(default_factory=set)
 
     async def read(self, name: Name, cascade: Cascade) -> Learned:
@@ -42,24 +48,30 @@ class Notes:
 
         Raises ClusterError.
         """
-        item = await self.cluster.get(_key(name))
-        self._written_s[name] = self.clock.now_s() if item is not None else 0.0
-        if item is None:
-            return Learned()
-        if not controlled_by(cascade.metadata.uid)(item):
-            self._foreign.add(name)
-            _LOG.warning("a plan is not kept: its ConfigMap is not ours", configmap="/".join(_key(name)[1:]))
-            return Learned()
-        try:
-            return learned.decode(item.get("data", {})[names.PLAN_LEARNED_KEY])
-        except (KeyError, ValueError) as err:
-            _LOG.warning("a plan starts afresh", cascade="/".join(name), error=str(err))
-            return Learned()
+        return await self._read(name, cascade, names.PLAN_LEARNED_KEY, learned.decode) or Learned()
+
+    async def read_ledger(self, name: Name, cascade: Cascade) -> Ledger:
+        """What it has spent; a ledger that begins where nobody wrote, or what was written cannot be read.
+
+        Raises ClusterError.
+        """
+        return await self._read(name, cascade, names.PLAN_BUDGET_KEY, spending.decode) or Ledger()
 
     def keep(self, name: Name, cascade: Cascade, known: Learned, planned: Planned) -> None:
-        """Take down what is to be written next."""
+        """Take down what is to be written next of its plan."""
+        self._keep(name, cascade, {
+            names.PLAN_LEARNED_KEY: lambda: learned.encode(known),
+            names.PLAN_DECISION_KEY: lambda: record.encode(record.of(planned)),
+        })  # fmt: skip
+
+    def keep_ledger(self, name: Name, cascade: Cascade, ledger: Ledger) -> None:
+        """Take down what is to be written next of its spending."""
+        self._keep(name, cascade, {names.PLAN_BUDGET_KEY: lambda: spending.encode(ledger)})
+
+    def _keep(self, name: Name, cascade: Cascade, parts: Mapping[str, Encoded]) -> None:
         if name not in self._foreign:
-            self._unwritten[name] = (cascade, known, planned)
+            _, before = self._unwritten.get(name, (cascade, {}))
+            self._unwritten[name] = cascade, {**before, **parts}
 
     def due(self, name: Name) -> bool:
         """Whether it is time to write again."""
@@ -70,18 +82,37 @@ class Notes:
     async def write(self, only: Name | None = None) -> None:
         """Write all that was taken down, or what is of one Cascade.  What cannot be written waits for the next time."""
         for name in [only] if only is not None else sorted(self._unwritten):
-            cascade, known, planned = self._unwritten[name]
-            data = {
-                names.PLAN_LEARNED_KEY: learned.encode(known),
-                names.PLAN_DECISION_KEY: record.encode(record.of(planned)),
-            }
+            cascade, parts = self._unwritten[name]
+            # With what stands there already: of a manager's fields those go that it does not send.
+            data = {**self._stored.get(name, {}), **{key: encoded() for key, encoded in parts.items()}}
             try:
                 await self.cluster.apply(_manifest(name, cascade, data), manager=names.FIELD_MANAGER_CAPACITY)
             except ClusterError as err:
                 _LOG.warning("what was learned is not kept", cascade="/".join(name), error=str(err))
                 continue
-            self._written_s[name] = self.clock.now_s()
+            self._written_s[name], self._stored[name] = self.clock.now_s(), data
             del self._unwritten[name]
+
+    async def _read(
+        self, name: Name, cascade: Cascade, key: str, decoded: Callable[[str], Part]
+    ) -> Part | None:
+        if name not in self._stored:
+            await self._look(name, cascade)
+        text = self._stored[name].get(key)
+        try:
+            return None if text is None else decoded(text)
+        except ValueError as err:
+            _LOG.warning("a part of a plan starts afresh", cascade="/".join(name), part=key, error=str(err))
+            return None
+
+    async def _look(self, name: Name, cascade: Cascade) -> None:
+        item = await self.cluster.get(_key(name))
+        self._written_s[name], self._stored[name] = 0.0 if item is None else self.clock.now_s(), {}
+        if item is not None and controlled_by(cascade.metadata.uid)(item):
+            self._stored[name] = item.get("data") or {}
+        elif item is not None:
+            self._foreign.add(name)
+            _LOG.warning("a plan is not kept: its ConfigMap is not ours", configmap="/".join(_key(name)[1:]))
 
     async def hand_over(self) -> None:
         """Write before another operator takes over."""
@@ -90,8 +121,9 @@ class Notes:
                 await self.write()
 
     def forget_all_but(self, owners: set[Name]) -> None:
-        """Drop what is about Cascades that own no plan any more."""
+        """Drop what is about Cascades that own no plan any more, and have no budget."""
         self._written_s = {name: at_s for name, at_s in self._written_s.items() if name in owners}
+        self._stored = {name: data for name, data in self._stored.items() if name in owners}
         self._unwritten = {name: what for name, what in self._unwritten.items() if name in owners}
         self._foreign &= owners
 

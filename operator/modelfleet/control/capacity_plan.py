@@ -17,6 +17,7 @@ from modelfleet.errors import ClusterError
 from modelfleet.plan import demand, planner, publish
 from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group, groups, unplanned
+from modelfleet.plan.joint import Bound
 from modelfleet.plan.learned import Shown, after_silence, state_of, with_start
 from modelfleet.plan.load import MEANS_S, TierLoad
 from modelfleet.plan.publish import Law
@@ -64,7 +65,7 @@ class Planners:
         owners = {group.owner for group in found}
         before = self.memory.learned
         self.memory.learned = {name: past for name, past in before.items() if name in owners}
-        self.notes.forget_all_but(owners)
+        self.notes.forget_all_but(owners | self.memory.accounts.keys())
         for group in found:
             owner = group.owner
             if owner in self.memory.learned:
@@ -144,13 +145,19 @@ class Planners:
         self.memory.learned[group.owner] = now
         self.notes.keep(group.owner, seen.cascades[group.owner], now, one)
 
+    def _bounds(self, group: Group) -> tuple[Bound, ...]:
+        """What budgets allow replicas of these tiers to cost."""
+        tiers = [tier.name for tier in group.tiers]
+        accounts = (self.memory.accounts.get(name) for name in group.cascades)
+        return tuple(account.bound(tiers) for account in accounts if account is not None)
+
     def _planning(self, group: Group, sight: Sight) -> Planning:
         learned = self.memory.learned[group.owner]
         for tier in group.tiers:
             for start in sight.starting.started.get(tier, ()):
                 learned = with_start(learned, tier.name, start)
         self.memory.learned[group.owner] = learned
-        look = look_at(group, sight, learned)
+        look = replace(look_at(group, sight, learned), bounds=self._bounds(group))
         state = state_of(learned, [tier.name for tier in group.tiers])
         # After a long silence the past that the source still knows is nearer than the one that was learned.
         gap_s = look.now_s - learned.at_s

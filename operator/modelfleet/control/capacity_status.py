@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from modelfleet import names
 from modelfleet.api import pins
+from modelfleet.api.budget import Cost
 from modelfleet.api.cascade import Cascade, LastDecision, owed_permille
 from modelfleet.api.meta import Condition, Manifest
 from modelfleet.api.model_tier import LastScale, ModelTier
@@ -24,11 +25,12 @@ from modelfleet.plan.service_level import WithinSlo
 from modelfleet.plan.snapshot import SourceName
 from modelfleet.plan.thresholds import Threshold
 from modelfleet.plan.weights import WeightsVerdict
+from modelfleet.plan.within_budget import Account, cost
 
 _PERMILLE = 10  # per percent
 _HISTORY_MAX = 5
-_OURS = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling", "balance")
-_SOMETIMES = ("Cold", "Scheduled", "WithinSLO")  # conditions of ours that come and go
+_OURS = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling", "balance", "cost")
+_SOMETIMES = ("Cold", "Scheduled", "WithinSLO", "WithinBudget")  # conditions of ours that come and go
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def cascade_status(
     law: Law | None = None,
     thresholds: Mapping[str, Threshold] = {},
     whole_hour: bool = True,
+    account: Account | None = None,
 ) -> Manifest:
     """Of a Cascade: weights, thresholds, shares, balance, lastDecision, ShareOnTarget and, with an slo, WithinSLO.
 
@@ -222,6 +225,8 @@ def cascade_status(
     judged = [Judged("ShareOnTarget", on_target.status, on_target.reason, on_target.message)]
     if cascade.spec.slo is not None:
         judged.append(within_slo(cascade, within))
+    if cascade.spec.budget is not None:
+        judged.append(within_budget(cascade, account))
     carries = shown_law(cascade) if law is None else law
     balance = balances.published(
         answered,
@@ -245,7 +250,7 @@ def cascade_status(
         "conditions": [_condition(cascade, one, now_s) for one in judged],
     } | {
         name: told.model_dump(by_alias=True)
-        for name, told in (("lastDecision", last), ("balance", balance))
+        for name, told in (("lastDecision", last), ("balance", balance), ("cost", _cost(cascade, account)))
         if told is not None
     }
 
@@ -267,6 +272,24 @@ def within_slo(cascade: Cascade, found: WithinSlo | None) -> Judged:
     if shown is not None:
         return Judged(shown.type, shown.status, shown.reason, shown.message)
     return Judged("WithinSLO", "Unknown", "TooFewAnswers", "Fewer than 20 answers in the last hour")
+
+
+def within_budget(cascade: Cascade, account: Account | None) -> Judged:
+    """Whether the money lasts; what was shown before where nothing was counted."""
+    shown = next((c for c in cascade.status.conditions if c.type == "WithinBudget"), None)
+    if account is not None:
+        now = account.standing
+        return Judged("WithinBudget", now.status, now.reason, now.message[:MESSAGE_CHARS_MAX])
+    if shown is not None:
+        return Judged(shown.type, shown.status, shown.reason, shown.message)
+    return Judged("WithinBudget", "Unknown", "NotCounted", "What was spent cannot be read yet")
+
+
+def _cost(cascade: Cascade, account: Account | None) -> Cost | None:
+    budget, shown = cascade.spec.budget, cascade.status.cost
+    if budget is None or account is None:
+        return shown if budget is not None else None
+    return cost(account.standing, account.ledger, budget, shown)
 
 
 def moves(order: Sequence[str], before: Mapping[str, int] | None, after: Mapping[str, int]) -> str:

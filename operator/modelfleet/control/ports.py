@@ -8,6 +8,7 @@ from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
 from modelfleet.diff.adopted import Found
 from modelfleet.plan.snapshot import Quiet
+from modelfleet.plan.spending import Counted
 
 __all__ = ["Clock", "Cluster", "Events", "Hub", "Key", "Reports", "View", "Workloads"]
 
@@ -78,6 +79,9 @@ class Reports(Protocol):
 
     async def quiet(self, addresses: Sequence[str]) -> Mapping[str, Mapping[str, Quiet]]:
         """By address and ModelTier, for how long there was no request; routers that do not answer are absent."""
+
+    async def counted(self, addresses: Sequence[str]) -> Mapping[str, Counted]:
+        """Dollars and attempts that each router process has counted; routers that do not answer are absent."""
 
 
 class Workloads(Protocol):

@@ -60,13 +60,11 @@ def _cold(tier: ModelTier) -> ColdRule | None:
 
 
 def _price(price: serving.Price | None) -> Price | None:
-    if price is None:
+    told = price and (price.input_per_million_tokens, price.output_per_million_tokens)
+    if not told or told[0] is None or told[1] is None:
         return None
     # Dollars for a million tokens are micro-dollars for one.
-    return Price(
-        input_microdollars=float(price.input_per_million_tokens),
-        output_microdollars=float(price.output_per_million_tokens),
-    )
+    return Price(input_microdollars=float(told[0]), output_microdollars=float(told[1]))
 
 
 def _accept(rule: judging.AcceptRule, chosen: str | None) -> AcceptRule:

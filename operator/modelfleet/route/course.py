@@ -69,6 +69,10 @@ class Course:
             places = self._fitting(places, fields)
         return places
 
+    def start(self, places: Places, drawn: int) -> int:
+        """Where a request enters that may use these places, when its draw by weight is `drawn`."""
+        return entry(places, drawn)
+
     def _chosen(self, places: Places, headers: Headers) -> Places:
         """What the client chose: one tier and no other, or none that is cheaper than one."""
         route = self._route

@@ -5,6 +5,7 @@ They never quote what the client sent, except the model name: prompts stay out o
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import ceil
 
 import orjson
 
@@ -13,6 +14,7 @@ from modelfleet.route import waiting
 
 _MODELS_NAMED_MAX = 20
 _MODEL_CHARS_MAX = 100
+_RETRY_S_MAX = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,17 @@ def too_expensive(least: float, *, limit: float) -> Refusal:
         "request. Shorten the prompt, or lower max_tokens.",
         "invalid_request_error",
         code="cost_limit_exceeded",
+    )
+
+
+def budget_spent(until: str, left_s: float) -> Refusal:
+    """429 until the budget's window begins again.  `until`: RFC 3339; nobody has to wait so long to ask again."""
+    return Refusal(
+        429,
+        f"The budget of this model is spent. It begins again at {until}.",
+        "insufficient_quota",
+        code="budget_spent",
+        retry_after_s=min(_RETRY_S_MAX, max(1, ceil(left_s))),
     )
 
 

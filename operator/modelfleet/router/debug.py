@@ -33,6 +33,7 @@ def _cascade(line: Line) -> dict[str, Any]:
         "model": line.route.model_name,
         "overflow": _overflow(line),
         "law": _law(line),
+        "budgetSpent": line.route.spent.action if line.route.spent is not None else None,
         "tiers": [
             {
                 "name": step.route.name,

@@ -1,12 +1,13 @@
 """What the request path reads: one immutable value, swapped whole when the table or the endpoints change."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import orjson
 
 from modelfleet.api.route_table import CascadeRoute, TierRoute
-from modelfleet.route import choose, course
+from modelfleet.route import choose, spent
 from modelfleet.route.course import Course, Places
 from modelfleet.route.law import Law
 from modelfleet.route.overflow import Share
@@ -61,7 +62,7 @@ class Line:
         """The way of a request that may use these places; `drawn`: where its weights let it enter."""
         if places is self.course.everywhere:
             return self.passages[drawn]
-        start = course.entry(places, drawn)
+        start = self.course.start(places, drawn)
         found = self.restricted.get((places, start))
         if found is None:
             steps = tuple(self.steps[place] for place in places)
@@ -88,7 +89,7 @@ def line(
         bounds=choose.bounds([step.route.weight_permille for step in steps]),
         passages=tuple(passage(route, steps, start, share) for start in range(len(steps))),
         share=share,
-        course=Course(route),
+        course=spent.course_of(route, time.time),
         law=law,
     )
 
@@ -97,6 +98,8 @@ def passage(route: CascadeRoute, steps: tuple[Step, ...], start: int, share: Sha
     """The way of a request that may use `steps` and enters at the one of index `start`."""
     judges = any(step.route.accept is not None for step in steps)
     order = choose.fallback(steps, start)
+    if route.spent is not None:  # what is paid by the token comes last
+        order = (*[s for s in order if s.route.external is None], *[s for s in order if s.route.external])
     patient = judges or any(step.route.cold is not None for step in order)
     return Passage(route=route, steps=steps, order=order, judges=judges, patient=patient, share=share)
 
