@@ -1,6 +1,13 @@
 """Notes are written by one hand, seldom, and only where they are ours."""
 
+import asyncio
+from dataclasses import replace
+
+import pytest
+
 from modelfleet.api.cascade import Cascade
+from modelfleet.api.meta import Manifest
+from modelfleet.control import capacity_notes
 from modelfleet.control.capacity_notes import WRITE_EVERY_S, Notes
 from modelfleet.control.ports import Key
 from modelfleet.plan import planner
@@ -62,3 +69,47 @@ async def test_a_stopping_operator_writes_what_it_has_not():
     await notes.hand_over()
 
     assert (await Notes(api, clock).read(NAME, CHAT)).tiers == ("later",)
+
+
+def taken(api: Api, clock: Watch, *owners: str) -> Notes:
+    notes = Notes(api, clock)
+    for owner in owners:
+        notes.keep(Name("models", owner), cascade(owner), Learned(tiers=(owner,)), planned())
+    return notes
+
+
+def written(api: Api) -> list[str]:
+    return sorted(key.name for key in api.notes)
+
+
+async def test_a_bug_in_one_plan_leaves_the_others_written():
+    api, clock = Api(Store()), Watch()
+    notes = taken(api, clock, "a", "c")
+    broken = replace(planned(), plan=None)  # type: ignore[arg-type]  # a bug
+    notes.keep(Name("models", "b"), cascade("b"), Learned(tiers=("b",)), broken)
+    await notes.hand_over()
+
+    assert written(api) == ["a-cascade-plan", "b-cascade-plan", "c-cascade-plan"]
+    # And of its own note what can be told is kept.
+    assert (await Notes(api, clock).read(Name("models", "b"), cascade("b"))).tiers == ("b",)
+
+
+class Hangs(Api):
+    """An API server that answers nothing about some objects."""
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        if manifest["metadata"]["name"].startswith("slow"):
+            await asyncio.Event().wait()
+        if manifest["metadata"]["name"].startswith("odd"):
+            raise RuntimeError("no error of ours")
+        return await super().apply(manifest, manager=manager)
+
+
+async def test_one_that_hangs_leaves_the_others_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(capacity_notes, "_WRITE_S_MAX", 0.05)
+    api, clock = Hangs(Store()), Watch()
+    fast = [f"fast-{at}" for at in range(20)]
+    notes = taken(api, clock, "odd", *(f"slow-{at}" for at in range(20)), *fast)
+    await notes.hand_over()
+
+    assert written(api) == sorted(f"{name}-cascade-plan" for name in fast)

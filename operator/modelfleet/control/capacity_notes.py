@@ -26,6 +26,8 @@ from modelfleet.plan.spending import Ledger
 
 WRITE_EVERY_S = 300.0
 _FLUSH_S_MAX = 3.0  # a stopping operator gives its lease away soon
+_WRITE_S_MAX = 1.0
+_WRITES_AT_ONCE = 16
 _LOG = structlog.get_logger("modelfleet.capacity")
 
 Encoded = Callable[[], str]  # asked for when it is written, which is seldom
@@ -81,17 +83,33 @@ class Notes:
 
     async def write(self, only: Name | None = None) -> None:
         """Write all that was taken down, or what is of one Cascade.  What cannot be written waits for the next time."""
-        for name in [only] if only is not None else sorted(self._unwritten):
-            cascade, parts = self._unwritten[name]
-            # With what stands there already: of a manager's fields those go that it does not send.
-            data = {**self._stored.get(name, {}), **{key: encoded() for key, encoded in parts.items()}}
-            try:
-                await self.cluster.apply(_manifest(name, cascade, data), manager=names.FIELD_MANAGER_CAPACITY)
-            except ClusterError as err:
-                _LOG.warning("what was learned is not kept", cascade="/".join(name), error=str(err))
-                continue
-            self._written_s[name], self._stored[name] = self.clock.now_s(), data
-            del self._unwritten[name]
+        if only is not None:
+            await self._write(only)
+            return
+        places = asyncio.Semaphore(_WRITES_AT_ONCE)
+        owners = sorted(self._unwritten)
+        ends = await asyncio.gather(*(self._within(places, name) for name in owners), return_exceptions=True)
+        for name, end in zip(owners, ends, strict=True):
+            if isinstance(
+                end, Exception
+            ):  # a bug in one plan, or a server that hangs, costs the others nothing
+                _LOG.error("what was learned is not kept", cascade="/".join(name), exc_info=end)
+
+    async def _within(self, places: asyncio.Semaphore, name: Name) -> None:
+        async with places, asyncio.timeout(_WRITE_S_MAX):
+            await self._write(name)
+
+    async def _write(self, name: Name) -> None:
+        cascade, parts = self._unwritten[name]
+        # With what stands there already: of a manager's fields those go that it does not send.
+        data = {**self._stored.get(name, {}), **_encoded(name, parts)}
+        try:
+            await self.cluster.apply(_manifest(name, cascade, data), manager=names.FIELD_MANAGER_CAPACITY)
+        except ClusterError as err:
+            _LOG.warning("what was learned is not kept", cascade="/".join(name), error=str(err))
+            return
+        self._written_s[name], self._stored[name] = self.clock.now_s(), data
+        del self._unwritten[name]
 
     async def _read(
         self, name: Name, cascade: Cascade, key: str, decoded: Callable[[str], Part]
@@ -126,6 +144,17 @@ class Notes:
         self._stored = {name: data for name, data in self._stored.items() if name in owners}
         self._unwritten = {name: what for name, what in self._unwritten.items() if name in owners}
         self._foreign &= owners
+
+
+def _encoded(name: Name, parts: Mapping[str, Encoded]) -> Mapping[str, str]:
+    """The parts as text; one that cannot be told stays as it stands."""
+    found = {}
+    for key, encoded in parts.items():
+        try:
+            found[key] = encoded()
+        except Exception:  # noqa: BLE001  a bug in one part is no reason to lose the others
+            _LOG.exception("a part of a plan is not kept", cascade="/".join(name), part=key)
+    return found
 
 
 def _key(name: Name) -> Key:
