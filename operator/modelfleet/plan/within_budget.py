@@ -15,7 +15,7 @@ _LASTS_S: dict[Window, float] = {"Hour": 3600.0, "Day": 86_400.0, "Month": 31 * 
 _HOUR_S = 3600.0
 # Times the even pace that replicas beyond the least may cost: loads have peaks, and what they leave is spent later.
 PACE = 2.0
-_PACED_S_MIN = 60.0
+_PACED_MIN = 0.05  # of the window: what is left at its end is not to be ordered in replicas all at once
 _AGAIN = 0.95  # of the limit: below it a budget that was exhausted is not any more
 _CALM = 0.9  # likewise, of a forecast
 _STEP, _FORECAST_STEP = 0.01, 0.05  # of the limit, that a published number moves by
@@ -67,7 +67,7 @@ def stand(
         reason="Kept",
         message=f"Within {usd(limit)} USD a {budget.window}",
         exhausted=exhausted,
-        allowed=(least / left_s + PACE * spare / max(left_s, _PACED_S_MIN)) * _HOUR_S,
+        allowed=(least / left_s + PACE * spare / max(left_s, _PACED_MIN * _LASTS_S[budget.window])) * _HOUR_S,
         limit=limit,
         forecast=forecast,
         until_s=until_s,
