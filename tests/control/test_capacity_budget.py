@@ -50,7 +50,7 @@ class Paid(Fleet):
     ) -> None:
         self.routers.counts["10.0.0.1"] = Counted(
             began_s,
-            {("chat", "gpt"): dollars, ("other", "gpt"): 99.0},
+            {("chat", "gpt"): dollars, ("chat", "small"): 50.0 + dollars, ("other", "gpt"): 99.0},
             {("chat", "small"): sent, ("other", "small"): others},
         )
 

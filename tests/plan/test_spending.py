@@ -9,11 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfleet.api.budget import Window
-from modelfleet.plan.spending import KEEP_S, Charge, Ledger, Told, after, owed, share_of, window_of
+from modelfleet.plan.spending import (
+    KEEP_S,
+    Charge,
+    Counted,
+    Ledger,
+    Told,
+    after,
+    decode,
+    encode,
+    owed,
+    share_of,
+    window_of,
+)
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 OWN = Charge("small", per_hour=2.0, replicas=3, least=1)
-API = Charge("gpt", per_hour=0.0, replicas=0, least=0)
+API = Charge("gpt", per_hour=0.0, replicas=0, least=0, by_token=True)
 
 
 Heard = tuple[float, dict[str, Told]]  # seconds after noon
@@ -138,6 +150,26 @@ def test_marks_are_bounded():
     crowd = {f"router-{at}": told(1.0) for at in range(1000)}
 
     assert len(run((0, crowd)).marks) == 300
+
+
+def test_of_all_that_a_router_counted_a_ledger_takes_its_own():
+    counted = Counted(
+        NOON,
+        dollars={("chat", "gpt"): 3.0, ("chat", "small"): 9.0, ("code", "gpt"): 5.0},
+        sent={("chat", "small"): 10.0, ("code", "small"): 30.0, ("chat", "gpt"): 4.0},
+    )
+
+    found = counted.told("chat", (replace(OWN, users=2), API))
+    assert found.dollars == {"gpt": 3.0}  # tokens of our own replicas are paid by the hour
+    assert (found.own, found.all) == ({"small": 10.0}, {"small": 40.0})
+
+
+def test_a_ledger_is_read_as_it_was_written():
+    ledger = run((0, {"a": told(1.0)}), (15, {"a": told(1.5)}), charges=(API, replace(OWN, users=2)))
+
+    assert decode(encode(ledger)) == ledger
+    with pytest.raises(ValueError, match="at_s"):
+        decode('{"at_s": "soon"}')
 
 
 STEPS = st.lists(

@@ -128,7 +128,10 @@ class Budgets:
             if (tier := tiers.get(name)) is not None:
                 replicas = running.get(name, 0)
                 price = None if tier.spec.external else replica_hour_usd(tier, settings)
-                yield Charge(name.name, price or 0.0, replicas, _least(tier, replicas), users[name])
+                by_token = tier.spec.external is not None
+                yield Charge(
+                    name.name, price or 0.0, replicas, _least(tier, replicas), users[name], by_token=by_token
+                )
 
 
 def _named(name: Name, cascade: Cascade) -> list[Name]:

@@ -43,7 +43,7 @@ class Counted:
 
     def told(self, cascade: str, charges: Sequence["Charge"]) -> Told:
         """What of it one Cascade's ledger is about."""
-        mine = {one.tier for one in charges}
+        mine = {one.tier for one in charges if one.by_token}
         shared = {one.tier for one in charges if one.users > 1}
         every: dict[str, float] = {}
         for (_, tier), count in self.sent.items():
@@ -98,10 +98,11 @@ class Charge:
     """One tier of the Cascade as it is now."""
 
     tier: str
-    per_hour: float  # dollars of one replica; 0 for an external API, and where nobody tells a price
+    per_hour: float  # dollars of one replica; 0 where it costs by the token, and where nobody tells a price
     replicas: int  # that exist
     least: int  # that have to run in any case
     users: int = 1  # Cascades that send requests there
+    by_token: bool = False  # it costs what routers count, and nothing by the hour
 
 
 _TEXT: TypeAdapter[Ledger] = TypeAdapter(Ledger)
