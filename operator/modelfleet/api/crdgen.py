@@ -15,8 +15,10 @@ import yaml
 from pydantic import BaseModel
 
 from modelfleet import names
-from modelfleet.api.cascade import CascadeSpec, CascadeStatus
-from modelfleet.api.model_tier import ModelTierSpec, ModelTierStatus
+from modelfleet.api.cascade import CascadeSpec
+from modelfleet.api.cascade_status import CascadeStatus
+from modelfleet.api.model_tier import ModelTierSpec
+from modelfleet.api.model_tier_status import ModelTierStatus
 from modelfleet.api.structural import NotStructural, structural
 
 HEADER = "# Generated from operator/modelfleet/api by `make generate`.\n"

@@ -7,7 +7,8 @@ from pydantic import Field
 from modelfleet import names
 from modelfleet.api.cel import Rule
 from modelfleet.api.existing import SLOTS_DEFAULT, ExistingWorkload
-from modelfleet.api.meta import ApiModel, Condition, DnsLabel, Duration, ObjectMeta, list_map
+from modelfleet.api.meta import ApiModel, DnsLabel, Duration, ObjectMeta
+from modelfleet.api.model_tier_status import ModelTierStatus
 from modelfleet.api.scalars import ResourceList
 from modelfleet.api.scaling import Scaling
 from modelfleet.api.serving import ExternalApi, LlamaCppEngine, ModelSource, Price, VllmEngine
@@ -238,104 +239,6 @@ class ModelTierSpec(ApiModel):
     suspend: bool = Field(
         default=False,
         description="Run no replicas, and send no requests, until this is false again. An existing workload keeps its replicas.",
-    )
-
-
-class ModelStatus(ApiModel):
-    """What is served right now."""
-
-    source: str | None = Field(
-        default=None, max_length=1024, description="The hf:// source and revision that were resolved."
-    )
-    revision: str | None = Field(default=None, description="Commit that the pods use.")
-
-
-class Unscalable(ApiModel):
-    """Why nothing is scaled."""
-
-    reason: str = Field(max_length=128, description="One CamelCase word for the cause.")
-    message: str = Field(default="", max_length=1024, description="The cause, for people.")
-
-
-class ExistingStatus(ApiModel):
-    """What was found of an existing workload."""
-
-    port_name: str | None = Field(
-        default=None, description="Name of the Service's port that requests go to; empty where it has none."
-    )
-    replicas: int | None = Field(
-        default=None,
-        description="Replicas that the scale target is asked for. Absent while the operator cannot, or must not, scale it.",
-    )
-    unscalable: Unscalable | None = Field(default=None, description="Why the operator does not scale it.")
-
-
-class LastScale(ApiModel):
-    """The last change of the wanted number of replicas."""
-
-    time: str = Field(description="When it was decided.", json_schema_extra={"format": "date-time"})
-    from_replicas: int = Field(alias="from", description="Replicas wanted before.")
-    to_replicas: int = Field(alias="to", description="Replicas wanted after.")
-    reason: str = Field(description="One CamelCase word for the cause.")
-    message: str = Field(default="", max_length=1024, description="The cause, for people.")
-
-
-class ScalingPlan(ApiModel):
-    """What the operator would do in mode Auto."""
-
-    would_be: int = Field(description="Replicas that it would run.")
-    reason: str = Field(description="One CamelCase word for the cause.")
-    message: str = Field(default="", max_length=1024, description="The cause, for people.")
-
-
-class ColdStart(ApiModel):
-    """How long the newest pod that answers took from its creation, by what it waited for; rounded to seconds."""
-
-    scheduling: str = Field(description="For a node.")
-    image: str = Field(description="For images.")
-    weights: str = Field(description="For the download of the model before the engine starts.")
-    engine: str = Field(description="For the engine to load the model and to answer.")
-    total: str = Field(description="All of it.")
-
-
-class ModelTierStatus(ApiModel):
-    """What is.  desiredReplicas, lastScale, scaling, ScalingActive, Scheduled and Cold belong to the capacity loop, the rest to the structure loop."""
-
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    replicas: int | None = Field(default=None, description="Pods that exist.")
-    ready_replicas: int | None = Field(default=None, description="Pods that answer requests.")
-    ready: str | None = Field(default=None, description="Ready pods of wanted pods, as shown by kubectl get.")
-    desired_replicas: int | None = Field(
-        default=None, description="Replicas that the capacity loop decided on."
-    )
-    selector: str | None = Field(
-        default=None, description="Label selector of the pods, for the scale subresource."
-    )
-    engine: str | None = Field(default=None, description="vllm, llamaCpp or external.")
-    existing: ExistingStatus | None = Field(
-        default=None, description="What was found of an existing workload."
-    )
-    endpoint: str | None = Field(default=None, description="Base URL of the tier inside the cluster.")
-    model: ModelStatus | None = Field(default=None, description="What is served right now.")
-    scaling: ScalingPlan | None = Field(
-        default=None, description="What the operator would do, in scaling.mode Observe only."
-    )
-    last_scale: LastScale | None = Field(
-        default=None, description="The last change of the wanted number of replicas."
-    )
-    scale_history: list[LastScale] = Field(
-        default=[], max_length=5, description="The last five changes, the newest first."
-    )
-    cold_start: ColdStart | None = Field(
-        default=None, description="How long a replica takes to start, as last seen."
-    )
-    conditions: list[Condition] = Field(
-        default=[],
-        max_length=16,
-        description="Ready, Reconciling, Stalled, ResolvedRefs, WorkloadAvailable, Paused, Pinned, ScalingActive, Scheduled, Cold.",
-        json_schema_extra=list_map("type"),
     )
 
 

@@ -89,7 +89,7 @@ class ScalingRules(ApiModel):
         default=None,
         ge=0,
         le=3600,
-        description="Seconds of past wishes the safest of which is taken. Default: 0 up, 300 down.",
+        description="Of the sizes asked for within so many seconds the most cautious counts: the smallest when growing, the largest when shrinking. Default: 0 up, 300 down.",
     )
     select_policy: Literal["Max", "Min", "Disabled"] = Field(
         default="Max", description="Which policy wins when several apply. Disabled: never in this direction."
@@ -180,7 +180,7 @@ class Scaling(ApiModel):
     )
     profile: DnsName | None = Field(
         default=None,
-        description="How fast one replica is, for that plan: a profile of the operator's settings, or one that it brings, such "
+        description="How fast one replica is, where the tier is planned with its Cascade: a profile of the operator's settings, or one that it brings, such "
         "as 8b-h100. Default: a replica is taken to carry what fills 70 percent of its slots, by the time its answers take.",
     )
     behavior: ScalingBehavior = Field(

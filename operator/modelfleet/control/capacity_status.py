@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from modelfleet import names
 from modelfleet.api import pins
 from modelfleet.api.budget import Cost
-from modelfleet.api.cascade import Cascade, LastDecision, owed_permille
+from modelfleet.api.cascade import Cascade, owed_permille
+from modelfleet.api.cascade_status import LastDecision
 from modelfleet.api.meta import Condition, Manifest
-from modelfleet.api.model_tier import LastScale, ModelTier
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.model_tier_status import LastScale
 from modelfleet.control import capacity_controls
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan import balance as balances

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from modelfleet import names
 from modelfleet.api.existing import ScaleTargetRef
 from modelfleet.api.meta import Manifest
-from modelfleet.api.model_tier import ModelTier, Unscalable
+from modelfleet.api.model_tier import ModelTier
+from modelfleet.api.model_tier_status import Unscalable
 from modelfleet.diff.pods import Cause, pod_ready
 
 PORTS_SHOWN = 10
