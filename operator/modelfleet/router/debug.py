@@ -109,6 +109,8 @@ def _replica(replica: Replica, now_s: float) -> dict[str, Any]:
     }
     if health.state != "In":
         seen |= {"reason": health.reason, "forSeconds": round(now_s - health.since_s, 1)}
+    if replica.warmth < 1.0:
+        seen["warmth"] = round(replica.warmth, 2)
     if replica.denied:
         seen["addressDenied"] = list(replica.denied)
     if health.state == "Out":

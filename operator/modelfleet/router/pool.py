@@ -9,16 +9,16 @@ for that.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from modelfleet.api.route_table import ColdRule
-from modelfleet.route import affinity, choose, health, waiting
+from modelfleet.route import affinity, choose, health, waiting, warmup
 from modelfleet.route.budget import RetryBudget
 from modelfleet.route.fair import FairLine, cost, guess
 from modelfleet.route.rate import Rate
 from modelfleet.router.metrics import PoolStats, TierStats
 from modelfleet.router.upstream import Replica
+from modelfleet.router.waiter import Waiter, Wish
 
 _log = logging.getLogger(__name__)
 
@@ -27,29 +27,6 @@ _EXTERNAL_WAITING_MAX: Final = 64  # an external API has no limit of ours, excep
 # Of bodies, of those who wait for the first replica: it takes minutes, and each is in memory about three times.
 HELD_BYTES_MAX = 32 * 1024 * 1024
 _HOLD_GAIN: Final = 0.1  # of the newest answer in the mean
-
-
-class Waiter(Protocol):
-    """A request that waits for a place.  Exactly one of these is called, unless it leaves before."""
-
-    size: int  # of its body, in bytes
-    charged: float  # tokens, for the place that it got from the line; 0.0 where it found one free
-
-    @property
-    def tenant(self) -> str: ...  # whose request it is: an API key's name, or empty
-    def admitted(self, replica: Replica) -> None: ...
-    def turned_away(self, why: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a request in line would take."""
-
-    tried: Collection[Replica]  # none of these
-    key: int | None  # of its beginning
-    deadline_s: float
-    until_s: float  # how long it may wait for the first replica
-    tokens: float  # that it will take, as far as one can guess
 
 
 def _nobody(_waits: Callable[[], bool]) -> None:
@@ -61,7 +38,7 @@ class Pool:
 
     __slots__ = (
         "_called_s", "_concurrency", "_held_max", "_line", "_per_replica", "_prefix_characters", "_spin", "_start_s", "_told",
-        "_wake", "budget", "cold", "external", "hold_s", "rate", "replicas", "stats",
+        "_wake", "_warmup", "budget", "cold", "external", "hold_s", "rate", "replicas", "stats",
     )  # fmt: skip
 
     def __init__(
@@ -78,11 +55,12 @@ class Pool:
         self.replicas: tuple[Replica, ...] = ()
         self.budget = RetryBudget()
         self.hold_s = 0.0  # how long an answered request held its place, on average; 0 until one did
+        self._warmup: warmup.Warmup[Replica] = warmup.Warmup()
         self._spin = spin
         self._concurrency: int | None = None  # places at one replica
         self._per_replica = 0  # waiting requests
         self._prefix_characters = 0  # of what decides for a replica; 0: only its load does
-        self._line: FairLine[Waiter, _Wish] = FairLine()
+        self._line: FairLine[Waiter, Wish] = FairLine()
         self.rate: Rate | None = None  # how often an API may be asked
         self._told: tuple[TierStats, ...] = ()
         self.cold: ColdRule | None = None
@@ -139,7 +117,7 @@ class Pool:
             return replica
         if self.cold is not None and not self.replicas:
             until_s = now_s + self.cold.hold_s
-            return self._hold(waiter, _Wish((), key, deadline_s, until_s, guess(waiter.size, fields)), now_s)
+            return self._hold(waiter, Wish((), key, deadline_s, until_s, guess(waiter.size, fields)), now_s)
         full, loser = self._full(waiter, self.waiting_max)
         why = waiting.barrier(
             ahead=self._line.ahead(waiter.tenant),
@@ -150,11 +128,11 @@ class Pool:
             rate_s=self.rate_s(now_s),
         )
         if why is None:
-            wish = _Wish(tried, key, deadline_s, deadline_s, guess(waiter.size, fields))
+            wish = Wish(tried, key, deadline_s, deadline_s, guess(waiter.size, fields))
             self._join(waiter, wish, loser, "QueueFull")
         return why
 
-    def _hold(self, waiter: Waiter, wish: _Wish, now_s: float) -> str | None:
+    def _hold(self, waiter: Waiter, wish: Wish, now_s: float) -> str | None:
         """Have the tier woken, and the request wait for its first replica."""
         if self._called_s is None:
             self._called_s = now_s
@@ -174,7 +152,7 @@ class Pool:
         loser = self._line.gives_way(waiter.tenant)
         return loser is None, loser
 
-    def _join(self, waiter: Waiter, wish: _Wish, loser: Waiter | None, why: str) -> None:
+    def _join(self, waiter: Waiter, wish: Wish, loser: Waiter | None, why: str) -> None:
         if loser is not None:
             self.quit(loser)
             self.stats.displaced += 1
@@ -251,6 +229,7 @@ class Pool:
         now_s: float,
     ) -> None:
         """These are the replicas now, and the rules of their tier.  `held_max`: our part of what `cold` allows."""
+        self._warmup.arrive(self.replicas, replicas, now_s)
         self.replicas = tuple(replicas)
         self.cold = cold
         self._held_max = held_max
@@ -272,6 +251,7 @@ class Pool:
 
     def sweep(self, now_s: float) -> None:
         """Let time pass: replicas that are out come back step by step."""
+        self._warmup.ramp(now_s)
         limit = health.UNLIMITED if self._concurrency is None else self._concurrency
         for replica in self.replicas:
             before = replica.health.state
@@ -337,6 +317,8 @@ class Pool:
         return sum(replica.room for replica in self.replicas if replica not in tried)
 
     def _choose(self, tried: Collection[Replica], key: int | None, turn: int) -> Replica | None:
+        if self._warmup:
+            return warmup.choose_of(self.replicas, tried=tried, turn=turn, wanted=key)
         if key is None:
             return choose.least_busy(self.replicas, tried=tried, turn=turn)
         return affinity.preferred(self.replicas, tried=tried, wanted=key)
@@ -390,7 +372,7 @@ class Pool:
                 self.quit(waiter)
                 waiter.turned_away(why)
 
-    def _next(self) -> tuple[Waiter, _Wish, Replica] | None:
+    def _next(self) -> tuple[Waiter, Wish, Replica] | None:
         for waiter, wish in self._line.in_turn():
             replica = self._choose(wish.tried, wish.key, 0)
             if replica is not None:

@@ -54,7 +54,7 @@ class Replica:
     """One address that takes requests."""
 
     __slots__ = (
-        "_idle", "_knocking", "_left", "_loop", "_outside", "_tls", "denied", "health", "host", "in_flight", "port", "room", "seed",
+        "_idle", "_knocking", "_left", "_loop", "_outside", "_tls", "denied", "health", "host", "in_flight", "port", "room", "seed", "warmth",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +71,7 @@ class Replica:
         # Its pool's matter: requests that have a place here, how many may have, and what is known of it.
         self.in_flight = 0
         self.room = UNLIMITED
+        self.warmth = 1.0  # less while it is new
         self.health = Health()
         self.seed = affinity.seed(f"{host}:{port}")
         self._loop = loop
