@@ -24,6 +24,8 @@ from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.key import Key
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.cli import explain_budget
+from modelfleet.cli.explain_budget import Spent
 from modelfleet.errors import ClusterError
 from modelfleet.plan import learned, planner, record
 from modelfleet.plan.alternatives import Alternative, alternatives
@@ -55,7 +57,12 @@ def explain(
     namespace: Namespace = "default",
 ) -> None:
     """Why the operator decided as it did: what it saw, what bound it, and what else it would have cost."""
-    notes = _read(_name(cascade), namespace)
+    spent = _spent(_name(cascade), namespace)
+    for line in explain_budget.lines(spent) if spent is not None else ():
+        _console.print(line, highlight=False)
+    notes = _needed(_name(cascade), namespace) if spent is None else _read(_name(cascade), namespace)
+    if notes is None:
+        return
     state = _state(notes)
     found, _ = planner.plan(notes.record.look, state, notes.record.settings)
     _head(notes, state)
@@ -81,7 +88,7 @@ def plan(
     name = wanted.metadata.name if wanted is not None else _name(cascade or "")
     if not name:
         _stop("the file has no Cascade: say which one with --cascade")
-    notes = _read(name, namespace)
+    notes = _needed(name, namespace)
     state = _state(notes)
     try:
         changed = what_if(notes.record, wanted, tiers, told)
@@ -109,17 +116,32 @@ def _name(said: str) -> str:
     return next((said.removeprefix(short) for short in _SHORT if said.startswith(short)), said)
 
 
-def _read(cascade: str, namespace: str) -> Notes:
+def _read(cascade: str, namespace: str) -> Notes | None:
     try:
-        notes = asyncio.run(_find(cascade, namespace))
+        return asyncio.run(_find(cascade, namespace))
     except (ClusterError, ValueError) as err:
         _stop(str(err))
+
+
+def _needed(cascade: str, namespace: str) -> Notes:
+    notes = _read(cascade, namespace)
     if notes is None:
         _stop(
             f"nothing is planned for Cascade {cascade} in namespace {namespace}: it needs spec.slo, and its first look "
             "(kubectl get cascade shows condition WithinSLO then)"
         )
     return notes
+
+
+def _spent(cascade: str, namespace: str) -> Spent | None:
+    async def read() -> Spent | None:
+        async with KubeCluster(timeout_s=_TIMEOUT_S) as cluster:
+            return await explain_budget.read(cluster, cascade, namespace)
+
+    try:
+        return asyncio.run(read())
+    except (ClusterError, ValueError) as err:
+        _stop(str(err))
 
 
 async def _find(cascade: str, namespace: str) -> Notes | None:
