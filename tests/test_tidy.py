@@ -36,7 +36,6 @@ CROSS_CUTTING = {
     "control/test_capacity_controlled": "the capacity loop under what users ask for",
     "control/test_capacity_entries": "where the capacity loop lets requests start",
     "control/test_capacity_learned": "what plan, notes and look keep of the past",
-    "control/test_capacity_twin": "the live loop beside the simulator's planner on one load",
     "router/test_budget_spent": "what course, state and relay do when a Cascade's money is spent",
     "router/test_embeddings": "one path through all of the router",
     "router/test_data_policy": "what course, relay, judged, spill and pool are together",

@@ -49,7 +49,7 @@ def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
     results = json.loads(out.read_text())["results"]
 
     assert code == 0, text
-    assert [one["policy"] for one in results] == ["joint", "hpa"]
+    assert [one["policy"] for one in results] == ["operator", "hpa"]
     assert results[0]["requests"] == results[1]["requests"] > 400
     assert "served within SLO" in text
     assert "<script" in page.read_text()
@@ -59,7 +59,9 @@ def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        pytest.param(["--policy", "foo"], "there is no policy 'foo'; there are: joint", id="policy"),
+        pytest.param(
+            ["--policy", "foo"], "there is no policy 'foo'; there are: operator, joint", id="policy"
+        ),
         pytest.param(["--trace", "azure"], "there is no load 'azure'; there are: synthetic", id="load"),
         pytest.param(["--trace", "azure-conv"], "give --traces or MODELFLEET_TRACES", id="no folder"),
         pytest.param(
@@ -75,6 +77,17 @@ def test_two_policies_on_the_same_load(fleet: Path, tmp_path: Path):
             ["--profile", "llama-9b=8b-h100"],
             "no file has ModelTier 'llama-9b'; there are: llama-70b, llama-8b",
             id="a profile of nobody",
+        ),
+        pytest.param(
+            ["--price", "llama-8b=x"], "x is no price: give dollars, 0 or more", id="a price in words"
+        ),
+        pytest.param(["--start", "8 am"], "--start 8 am is no time: write it as 2026-", id="no time"),
+        pytest.param(["--blind", "2h"], "--blind 2h is no span: write from when", id="no span"),
+        pytest.param(["--hours", "0"], "--hours 0 is of no use", id="no hours"),
+        pytest.param(
+            ["--html", "/none/page.html"],
+            "cannot be written: there is no folder /none",
+            id="no folder for the page",
         ),
         pytest.param(["--price", "llama-8b=-1"], "-1 is no price: give dollars, 0 or more", id="no price"),
         pytest.param(["--profile", "llama-8b"], "is not --profile TIER=PROFILE", id="no pair"),

@@ -316,6 +316,17 @@ LAWS = {
 }
 
 
+def test_while_a_tier_sleeps_nothing_moves_the_entries_that_wake_it():
+    asleep = {"conditions": [{"type": "Cold", "status": "True", "reason": "Idle", "message": ""}]}
+    scaling = {"minReplicas": 0, "maxReplicas": 2, "idle": {}}
+    tiers = {"small": tier("small", scaling=scaling, status=asleep), "big": tier("big")}
+    route = table.cascade_route(cascade(**LAWFUL), tiers)
+
+    assert route is not None
+    assert route.owed_permille is None
+    assert route.tiers[0].weight_permille > 0
+
+
 @pytest.mark.parametrize(("change", "want"), LAWS.values(), ids=LAWS)
 def test_routers_move_entries_where(change: dict[str, Any], want: int | None):
     spec = {**LAWFUL, **change}

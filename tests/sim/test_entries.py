@@ -17,8 +17,8 @@ from modelfleet.sim.fluid import Fluid
 from modelfleet.sim.policies.simple import Static
 from modelfleet.sim.policy import Orders, Published, Seen
 from modelfleet.sim.world import World
+from tests.router.entry_rig import BIG, SMALL, only, shares, state_of
 from tests.router.rig import cascade
-from tests.router.test_entries import BIG, SMALL, only, shares, state_of
 
 TOLD = Published(0.3, (10.0, 4.0), (20.0, 15.0))
 TIERS = (

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from modelfleet.sim.fleet import Slo
-from modelfleet.sim.scenario import BadScenario, read
+from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.sim.fleet import Hold, Slo
+from modelfleet.sim.scenario import BadScenario, Told, read
 
 TIERS = """
 kind: ModelTier
@@ -37,7 +38,8 @@ def documents(*texts: str) -> list[Any]:
 
 
 def test_tiers_and_shares_are_those_of_the_objects():
-    found, shares = read(documents(TIERS, CASCADE), prices={"llama-70b": 9.5}, cold_start_s=60.0)
+    scenario = read(documents(TIERS, CASCADE), Told(prices={"llama-70b": 9.5}, cold_start_s=60.0))
+    found = scenario.fleet
     small, big = found.tiers
 
     assert (small.engine.name, small.gpus, small.replicas_start, small.replicas_min, small.replicas_max) == (
@@ -45,7 +47,8 @@ def test_tiers_and_shares_are_those_of_the_objects():
     )  # fmt: skip
     assert (big.engine.name, big.gpus, big.replicas_min, big.replicas_max) == ("70b-h100-tp4", 4, 3, 3)
     assert (big.usd_per_replica_hour, big.cold.median_s) == (9.5, 60.0)
-    assert shares == (0.75, 0.25)
+    assert scenario.entry == (0.75, 0.25)
+    assert scenario.cascade == "chat"
     assert found.share_floor == 0.3
     assert found.thresholds == (-0.5, None)
 
@@ -63,16 +66,16 @@ KEPT = {
 
 @pytest.mark.parametrize(("spec", "told", "want"), KEPT.values(), ids=KEPT)
 def test_what_is_to_be_kept(spec: str, told: dict[str, float], want: Slo):
-    found, _ = read(documents(TIERS, CASCADE + spec), **told)  # type: ignore[arg-type]  # all of them seconds
+    scenario = read(documents(TIERS, CASCADE + spec), Told(**told))  # type: ignore[arg-type]  # all of them seconds
 
-    assert found.slo == want
+    assert scenario.fleet.slo == want
 
 
 def test_the_profile_of_a_tier_is_what_it_is_planned_with():
     planned = TIERS.replace("metrics: [{name: busy, type: Concurrency, target: 64}]", "profile: 3b-h100")
-    found, _ = read(documents(planned, CASCADE))
+    scenario = read(documents(planned, CASCADE))
 
-    assert [tier.engine.name for tier in found.tiers] == ["3b-h100", "70b-h100-tp4"]
+    assert [tier.engine.name for tier in scenario.fleet.tiers] == ["3b-h100", "70b-h100-tp4"]
 
 
 OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat", "modelName: code")
@@ -95,13 +98,75 @@ OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat",
             id="nothing says how fast a tier is",
         ),
         pytest.param(
-            [TIERS, CASCADE.replace(', threshold: "-0.5"', "")], {}, "simulate needs accept.threshold of tiers small", id="no threshold"
+            [TIERS.replace("maxReplicas: 6", "maxReplica: 6"), CASCADE], {}, "spec.scaling.maxReplicas: Field required", id="a field that is missing"
         ),
-        pytest.param([TIERS.replace("maxReplicas: 6", "maxReplicas: x"), CASCADE], {}, "scaling.maxReplicas", id="a value that is none"),
+        pytest.param(
+            [TIERS, CASCADE.replace("weight: {initial: 3}", "weights: {initial: 3}")], {}, "spec.tiers[0].weights: no such field; did you mean weight?", id="a field that nobody knows"
+        ),
+        pytest.param([TIERS.replace("maxReplicas: 6", "maxReplicas: x"), CASCADE], {}, "spec.scaling.maxReplicas", id="a value that is none"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_simulated_says_what_to_write(texts: list[str], how: dict[str, Any], says: str):
     with pytest.raises(BadScenario) as caught:
-        read(documents(*texts), **how)
+        read(documents(*texts), Told(**how))
 
     assert says in str(caught.value)
+
+
+SETTINGS = FleetSettings.model_validate({
+    "nodePools": {"h100": {"pricePerHour": "2.5"}},
+    "capacity": {"coldStart": "90s"},
+    "profiles": {"mine": {"stepSeconds": 0.01, "stepSecondsPerSequence": 0, "stepSecondsPerContextToken": 0, "stepSecondsPerPromptToken": 0.00002, "sequencesMax": 64, "kvTokens": 100000}},
+})  # fmt: skip
+
+
+def test_settings_bring_prices_profiles_and_how_long_a_start_takes():
+    named = TIERS.replace("modelfleet.dev/profile: 8b-h100", "modelfleet.dev/profile: mine")
+    small, big = read(documents(named, CASCADE), Told(settings=SETTINGS)).fleet.tiers
+
+    assert (small.engine.name, small.engine.kv_tokens) == ("mine", 100_000)
+    assert big.usd_per_replica_hour == 10.0  # four units
+    assert {small.cold.median_s, big.cold.median_s} == {90.0}
+
+
+def test_a_replica_works_on_as_many_requests_as_its_tier_allows():
+    few = TIERS.replace("  vllm: {}\n", "  vllm: {maxNumSeqs: 32}\n")
+
+    assert [one.engine.sequences_max for one in read(documents(few, CASCADE)).fleet.tiers] == [32, 256]
+
+
+def test_an_api_has_a_price_for_tokens_and_no_replicas():
+    api = """
+kind: ModelTier
+metadata: {name: llama-70b}
+spec:
+  external: {baseURL: "https://api.example.com/v1", model: big, requestsPerMinute: 60}
+  price: {inputPerMillionTokens: "0.15", outputPerMillionTokens: "0.60"}
+"""
+    scenario = read(documents(TIERS.split("---", maxsplit=1)[0], api, CASCADE))
+    big = scenario.fleet.tiers[1]
+
+    assert (big.external, big.usd_per_million_tokens, big.replicas_start) == (True, (0.15, 0.6), 0)
+    assert "requestsPerMinute of tier llama-70b: the API takes all that is sent" in scenario.unsimulated
+
+
+def test_a_tier_that_may_sleep_holds_requests_and_no_other_policy_sends_it_to_sleep():
+    idle = TIERS.replace(
+        "minReplicas: 1, maxReplicas: 6, metrics: [{name: busy, type: Concurrency, target: 64}]",
+        "minReplicas: 0, maxReplicas: 6, profile: 8b-h100, idle: {after: 10m, holdTimeout: 90s, maxHeld: 7}",
+    )
+    small = read(documents(idle, CASCADE)).fleet.tiers[0]
+
+    assert (small.hold, small.replicas_min) == (Hold(7, 90.0), 1)
+
+
+def test_a_threshold_that_is_the_operators_to_choose_begins_open():
+    scenario = read(documents(TIERS, CASCADE.replace(', threshold: "-0.5"', "")))
+
+    assert scenario.fleet.thresholds == (-1000.0, None)
+    assert len(scenario.fleet.questions) > 1000
+    assert (
+        "accept of tier small: its scores are made up (median -0.3); give yours with --scores"
+        in scenario.unsimulated
+    )
+    assert scenario.controlled == ["metrics of tier llama-8b", "thresholds for targetShare of Cascade chat"]

@@ -160,11 +160,14 @@ def cascade_route(cascade: Cascade, tiers: Mapping[str, ModelTier]) -> CascadeRo
 
 
 def _owed(cascade: Cascade, usable: Sequence[tuple[CascadeTier, ModelTier]]) -> int | None:
-    """What the last tier owes of the answers, where routers may move entries and every tier can take some."""
+    """What the last tier owes of the answers, where routers may move entries and every tier can take some.
+
+    One that sleeps carries nothing, so a law would send nothing there, and nothing would wake it.
+    """
     by_hand = pins.weights(
         cascade.metadata.annotations, tiers=[step.name for step in cascade.spec.tiers]
     ).weights
-    whole = len(usable) == len(cascade.spec.tiers)
+    whole = len(usable) == len(cascade.spec.tiers) and not any(tier.cold for _, tier in usable)
     return owed_permille(cascade) if whole and not by_hand else None
 
 

@@ -25,5 +25,5 @@ def side(
         under_way=told.under_way[index],
         least=tier.entries_min,
         most=tier.entries_max,
-        shut=ready == 0,
+        shut=ready == 0 and tier.hold is None,
     )

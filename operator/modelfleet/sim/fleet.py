@@ -21,6 +21,14 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """While a tier runs nothing: how many requests wait for its first replica, and how long."""
+
+    most: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """One ModelTier.  `external`: an API, without replicas and without limits of ours."""
 
@@ -39,6 +47,7 @@ class Tier:
     external: bool = False
     entries_min: float = 0.0  # of all entries, 0 to 1, whatever a router would like
     entries_max: float = 1.0
+    hold: Hold | None = None  # None: what runs nothing takes nothing
 
     @property
     def room(self) -> int:
@@ -56,10 +65,10 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """How one request fares at every tier: the score of its answer, and whether it is right."""
+    """How one request fares at every tier: the score of its answer, and whether it is right; empty: nobody knows."""
 
     scores: tuple[float, ...]
-    right: tuple[bool, ...]
+    right: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class Cascade:
     share_floor: float = 0.0
     thresholds: tuple[float | None, ...] = ()  # accept rule by tier; empty: requests go where they enter
     judged_tokens: int = 24  # of a rejected stream
+    escalations_max: int = 8  # of one request
+    judges_only: bool = False  # answers are scored, and none is given up
     deadline_s: float = 120.0
     questions: Sequence[Question] = ()
 
@@ -82,6 +93,8 @@ class Conditions:
     scrape_s: float = 5.0
     lag_s: float = 5.0  # from a scrape until the planner can read it
     scrape_loss: float = 0.0  # part of the looks that find nothing
+    blind_from_s: float = 0.0  # from here none of them finds anything,
+    blind_until_s: float = 0.0  # until here
     look_s: float = 15.0  # between two looks of the planner
     cold_start_factor: float = 1.0
     step_factor: float = 1.0  # what the engines really need, of what their profile says

@@ -30,6 +30,10 @@ TTFT_BOUNDS_S = (
     60.0,
 )
 ITL_BOUNDS_S = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # fmt: skip
+SCORE_BOUNDS = (
+    -8, -5, -4, -3, -2.5, -2, -1.75, -1.5, -1.25, -1.1, -1, -0.9, -0.8, -0.7, -0.65, -0.6, -0.55, -0.5, -0.45, -0.4,
+    -0.35, -0.3, -0.25, -0.2, -0.175, -0.15, -0.125, -0.1, -0.075, -0.05, -0.035, -0.02, -0.01, -0.005, 0,
+)  # fmt: skip
 _SLOTS = 130  # of history
 _PEAK_S = 60.0
 
@@ -38,7 +42,8 @@ class Slot:
     """One scrape interval of one tier."""
 
     __slots__ = (
-        "answers", "arrivals", "cached_tokens", "good", "itl", "itl_sum_s", "output_tokens", "prompt_tokens", "ttft",
+        "answer_sum_s", "answers", "arrivals", "cached_tokens", "escalated", "good", "itl", "itl_sum_s", "output_tokens",
+        "prompt_tokens", "scores", "ttft",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -47,6 +52,9 @@ class Slot:
         self.answers: float = 0
         self.good: float = 0  # answers within the objective
         self.itl_sum_s = 0.0
+        self.answer_sum_s = 0.0  # at replicas
+        self.escalated = 0  # of the judged answers
+        self.scores: list[int] | None = None  # of judged answers; None: there are none
         self.prompt_tokens: float = 0
         self.cached_tokens: float = 0  # of the prompts'
         self.output_tokens: float = 0
@@ -75,6 +83,10 @@ class Window:
     def itl_mean_s(self) -> float | None:
         streams = sum(sum(slot.itl) for slot in self.slots)
         return sum(slot.itl_sum_s for slot in self.slots) / streams if streams else None
+
+    @property
+    def answer_mean_s(self) -> float | None:
+        return sum(slot.answer_sum_s for slot in self.slots) / self.answers if self.answers else None
 
     @property
     def counts(self) -> Sequence[float]:
@@ -117,18 +129,35 @@ class Meter:
         self.slot = Slot()
 
     def answered(
-        self, *, prompt: int, cached: int, output: int, ttft_s: float, itl_s: float, good: bool
+        self,
+        *,
+        prompt: int,
+        cached: int,
+        output: int,
+        ttft_s: float,
+        itl_s: float,
+        good: bool,
+        lasted_s: float = 0.0,
     ) -> None:
         slot = self.slot
         slot.answers += 1
         slot.good += good
         slot.prompt_tokens += prompt
         slot.cached_tokens += cached
+        slot.answer_sum_s += lasted_s
         slot.output_tokens += output
         slot.ttft[bisect_left(TTFT_BOUNDS_S, ttft_s)] += 1
         if output > 1:
             slot.itl[bisect_left(ITL_BOUNDS_S, itl_s)] += 1
             slot.itl_sum_s += itl_s
+
+    def judged(self, score: float, *, escalated: bool) -> None:
+        """An answer has been scored."""
+        slot = self.slot
+        if slot.scores is None:
+            slot.scores = [0] * (len(SCORE_BOUNDS) + 1)
+        slot.scores[bisect_left(SCORE_BOUNDS, score)] += 1
+        slot.escalated += escalated
 
     def window(self, seconds: float, *, back_s: float = 0.0) -> Window:
         """The last `seconds` as they looked `back_s` ago."""

@@ -1,11 +1,20 @@
 """What a policy sees of a simulated fleet, and what it may order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from modelfleet.sim.fleet import Cascade, Tier
 from modelfleet.sim.meter import Meter, Window
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """One pod that is not on its way out.  Seconds since the start of the run; `ready_s` None: it is starting."""
+
+    number: int  # of its own, as long as the run lasts
+    born_s: float
+    ready_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class TierSeen:
     cold_starts_s: Sequence[float]  # lately
     meter: Meter
     lag_s: float
+    pods: Sequence[PodSeen] = ()
+    quiet_s: float = 0.0  # since its last request, 0 while it has some
 
     def window(self, seconds: float) -> Window:
         return self.meter.window(seconds, back_s=self.lag_s)
@@ -36,13 +47,19 @@ class TierSeen:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look.  `lost`: the scrape or the query failed, and the numbers are those of the look before."""
+    """One look.  `lost`: the scrape or the query failed, and the numbers are those of the look before.
+
+    `whole`: of the cascade, as its clients see it; `refused` since the look before; `answered`: by tier, of an hour.
+    """
 
     now_s: float
     cascade: Cascade
     tiers: Sequence[TierSeen]
     entered: int  # requests that came to the cascade since the look before
     lost: bool = False
+    whole: Meter | None = None
+    refused: int = 0
+    answered: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Replicas by tier; what is not named stays.  `entry`: shares of the entries by tier, None: as they are."""
+    """Replicas by tier; what is not named stays.
+
+    `entry`: shares of the entries by tier, and nothing moves them until something is `published`; None: as they are.
+    """
 
     replicas: Mapping[str, int]
     entry: Sequence[float] | None = None
@@ -72,3 +92,10 @@ class Policy(Protocol):
     @property
     def look_s(self) -> float: ...
     def decide(self, seen: Seen) -> Orders: ...
+
+
+class Prompt(Policy, Protocol):
+    """One that need not be waited for until its next look."""
+
+    def at_once(self, seen: Seen, *, wanted: Collection[str]) -> Orders:
+        """A pod has come or gone, or requests wait at these tiers, which run nothing."""

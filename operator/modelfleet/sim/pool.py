@@ -6,10 +6,12 @@ The choice of the replica and the rules of the line are the router's own (`route
 import math
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from random import Random
 
 from modelfleet.route import choose, waiting
 from modelfleet.sim.fleet import Conditions, Tier
+from modelfleet.sim.policy import PodSeen
 from modelfleet.sim.replica import Job, Replica
 
 _HOLD_GAIN = 0.02  # of the newest answer in the mean time that a place is held
@@ -18,9 +20,10 @@ _HOLD_GAIN = 0.02  # of the newest answer in the mean time that a place is held
 class Pod:
     """A replica with a life of its own."""
 
-    __slots__ = ("born_s", "gone_s", "ready_s", "replica")
+    __slots__ = ("born_s", "gone_s", "number", "ready_s", "replica")
 
-    def __init__(self, replica: Replica, *, born_s: float, ready_s: float) -> None:
+    def __init__(self, replica: Replica, *, number: int, born_s: float, ready_s: float) -> None:
+        self.number = number
         self.replica = replica
         self.born_s = born_s
         self.ready_s = ready_s
@@ -54,6 +57,7 @@ class Pool:
         self._random = random
         self._on_first, self._on_done, self._wake = on_first, on_done, wake
         self._pods: dict[Replica, Pod] = {}
+        self._numbers = count()
         self._turn = 0
         self._hold_s = 0.0
         self._billed_s = 0.0
@@ -70,6 +74,13 @@ class Pool:
             replica.add(job, now_s)
             self._wake(replica)
             return None
+        hold = self.tier.hold
+        if hold is not None and not self.ready:
+            if len(self.line) >= hold.most:
+                return waiting.HOLD_FULL
+            self.line.append(job)
+            job.arrived_s = now_s
+            return None
         room = self.tier.room * len(self.ready)
         why = waiting.barrier(
             ahead=len(self.line),
@@ -81,6 +92,29 @@ class Pool:
         if why is None:
             self.line.append(job)
         return why
+
+    @property
+    def sleeps(self) -> bool:
+        """Nothing runs, and requests may wait for the first replica."""
+        return self.tier.hold is not None and not self.ready
+
+    def left(self, now_s: float, *, deadline_s: float) -> list[Job]:
+        """Who has waited for the first replica for too long: they leave the line."""
+        gone: list[Job] = []
+        if not self.sleeps or self.tier.hold is None:
+            return gone
+        until_s = now_s - min(self.tier.hold.seconds, deadline_s)
+        while self.line and self.line[0].arrived_s <= until_s:
+            gone.append(self.line.popleft())
+        return gone
+
+    def seen(self) -> list[PodSeen]:
+        """The pods that are not on their way out."""
+        ready = [self._pods[replica] for replica in self.ready]
+        return [
+            *(PodSeen(pod.number, pod.born_s, pod.ready_s) for pod in ready),
+            *(PodSeen(pod.number, pod.born_s, None) for pod in self.starting),
+        ]
 
     def freed(self, held_s: float, now_s: float) -> None:
         """A request has left a replica."""
@@ -142,7 +176,7 @@ class Pool:
 
     def _pod(self, born_s: float, ready_s: float) -> Pod:
         replica = Replica(self._engine, on_first=self._on_first, on_done=self._on_done)
-        self._pods[replica] = pod = Pod(replica, born_s=born_s, ready_s=ready_s)
+        self._pods[replica] = pod = Pod(replica, number=next(self._numbers), born_s=born_s, ready_s=ready_s)
         return pod
 
     def _cold_start_s(self) -> float:

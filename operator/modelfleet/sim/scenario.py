@@ -1,79 +1,122 @@
 """The user's own ModelTiers and Cascade as a fleet to simulate.
 
-How fast an engine is comes from a profile: `scaling.profile`, the annotation `modelfleet.dev/profile` where there is no
-scaling, or the command line.  What is to be kept is the Cascade's `slo`, as far as the command line does not say.
+How fast an engine is comes from a profile: the command line's, `scaling.profile`, or the annotation
+`modelfleet.dev/profile` where there is no scaling.  What is to be kept is the Cascade's `slo`, as far as the command
+line does not say.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from modelfleet.api.cascade import Cascade, initial_weights
-from modelfleet.api.meta import seconds
+from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights
+from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.api.judging import OPEN_THRESHOLD
+from modelfleet.api.meta import Manifest, seconds
 from modelfleet.api.model_tier import ModelTier
+from modelfleet.desired import tier as desired
 from modelfleet.errors import FleetError
 from modelfleet.plan.engine import Engine
-from modelfleet.plan.profiles import PROFILES
-from modelfleet.sim import fleet
+from modelfleet.plan.profiles import PROFILES, profile
+from modelfleet.sim import fleet, unsimulated
+from modelfleet.sim.fleet import Hold, Question
+from modelfleet.sim.questions import made_up
+from modelfleet.sim.typos import typos
 
 PROFILE_ANNOTATION = "modelfleet.dev/profile"
+_API_PROFILE = (
+    "70b-h100-tp4"  # an API answers as fast as this with nothing else to do, unless a profile is given
+)
+_PERCENT = 100
+_PERMILLE = 1000
 
 
 class BadScenario(FleetError):
     """The files cannot be simulated; the message says what to write."""
 
 
-def read(
-    documents: Iterable[Any],
-    *,
-    cascade: str | None = None,
-    profiles: Mapping[str, str] | None = None,
-    prices: Mapping[str, float] | None = None,
-    cold_start_s: float | None = None,
-    ttft_s: float | None = None,
-    itl_s: float | None = None,
-) -> tuple[fleet.Cascade, tuple[float, ...]]:
-    """The fleet of one Cascade, and its entry shares.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the command line says; None and what is not named: nothing.
 
     `profiles`: ModelTier -> profile name; `prices`: ModelTier -> US dollars per replica and hour.
-    Raises BadScenario when an object is missing, ambiguous or not valid.
     """
+
+    cascade: str | None = None
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
+    cold_start_s: float | None = None
+    ttft_s: float | None = None
+    itl_s: float | None = None
+    settings: FleetSettings = field(default_factory=FleetSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`entry`: shares by tier; `documents`: the Cascade and its ModelTiers as the operator gets them.
+
+    `unsimulated`: what the files ask for and nobody simulates, one line each; `controlled`: what only the operator
+    heeds.
+    """
+
+    fleet: fleet.Cascade
+    entry: tuple[float, ...]
+    cascade: str
+    documents: Sequence[Manifest]
+    unsimulated: Sequence[str]
+    controlled: Sequence[str]
+
+
+Scores = Callable[[Sequence[str]], Sequence[Question]]  # by steps of the Cascade; empty: nobody gave any
+
+
+def read(documents: Iterable[Any], told: Told = Told(), *, scores: Scores = lambda _steps: ()) -> Scenario:
+    """The fleet of one Cascade.  Raises BadScenario when an object is missing, ambiguous or not valid."""
     objects = [document for document in documents if isinstance(document, dict)]
     tiers = {tier.metadata.name: tier for tier in _all(objects, "ModelTier", ModelTier)}
-    found = _pick(_all(objects, "Cascade", Cascade), cascade)
-    steps = []
+    cascades = _all(objects, "Cascade", Cascade)
+    found = _pick(cascades, told.cascade)
     for step in found.spec.tiers:
-        tier = tiers.get(step.tier_ref.name)
-        if tier is None:
+        if step.tier_ref.name not in tiers:
             raise BadScenario(
                 f"Cascade {found.metadata.name!r} names ModelTier {step.tier_ref.name!r}, which no file has"
             )
-        name = (profiles or {}).get(tier.metadata.name) or _profile(tier)
-        price = (prices or {}).get(tier.metadata.name, 0.0)
-        made = _tier(step.name, tier, _engine(tier, name), price=price, cold_start_s=cold_start_s)
-        low, high = (step.weight.min, step.weight.max) if step.weight else (0, 100)
-        steps.append(replace(made, entries_min=low / 100, entries_max=high / 100))
+    named = {step.tier_ref.name: tiers[step.tier_ref.name] for step in found.spec.tiers}
     weights = initial_weights(found.spec)
-    shares = tuple(weights[step.name] / 1000 for step in found.spec.tiers)
     last = found.spec.tiers[-1]
-    floor = last.target_share / 100 if last.target_share is not None else shares[-1]
-    chosen = [step.name for step in found.spec.tiers if step.accept and step.accept.threshold is None]
-    if chosen:
-        raise BadScenario(f"simulate needs accept.threshold of tiers {', '.join(chosen)}: it chooses none")
-    thresholds = tuple(
-        float(step.accept.threshold) if step.accept and step.accept.threshold else None
-        for step in found.spec.tiers
-    )
+    floor = last.target_share / _PERCENT if last.target_share is not None else weights[last.name] / _PERMILLE
+    bars = [_bar(step) for step in found.spec.tiers]
+    known = scores([step.name for step in found.spec.tiers])
+    judged = any(bar is not None for bar in bars)
     simulated = fleet.Cascade(
-        tiers=tuple(steps),
-        slo=_slo(found, ttft_s=ttft_s, itl_s=itl_s),
-        share_floor=floor if len(steps) > 1 else 0.0,
-        thresholds=thresholds if any(threshold is not None for threshold in thresholds) else (),
+        tiers=tuple(_step(step, named[step.tier_ref.name], told) for step in found.spec.tiers),
+        slo=_slo(found, told),
+        share_floor=floor if len(found.spec.tiers) > 1 else 0.0,
+        thresholds=tuple(bars) if judged else (),
         judged_tokens=found.spec.stream.hold_back_tokens,
+        deadline_s=seconds(found.spec.limits.deadline),
+        questions=known or (made_up(len(bars)) if judged else ()),
+        escalations_max=found.spec.limits.max_escalations,
+        judges_only=found.spec.weights.mode == "Observe",
     )
-    return simulated, shares
+    lines = unsimulated.of(found, named, others=[one.metadata.name for one in cascades if one is not found])
+    if judged and not known:
+        lines = [*lines, *unsimulated.scores(found)]
+    kept = [found.metadata.name, *named]
+    return Scenario(
+        fleet=simulated,
+        entry=tuple(weights[step.name] / _PERMILLE for step in found.spec.tiers),
+        cascade=found.metadata.name,
+        documents=[
+            unsimulated.without(one, told.profiles)
+            for one in objects
+            if one.get("kind") in ("Cascade", "ModelTier") and one["metadata"]["name"] in kept
+        ],
+        unsimulated=lines,
+        controlled=unsimulated.controlled(found, named),
+    )
 
 
 def _all(objects: Sequence[Mapping[str, Any]], kind: str, model: type[Any]) -> list[Any]:
@@ -88,6 +131,8 @@ def _all(objects: Sequence[Mapping[str, Any]], kind: str, model: type[Any]) -> l
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise BadScenario(f"{kind} {name!r}: {where}: {first['msg']}") from None
+        for typo in typos(document, model):
+            raise BadScenario(f"{kind} {name!r}: {typo}")
     return found
 
 
@@ -104,24 +149,36 @@ def _pick(found: Sequence[Cascade], name: str | None) -> Cascade:
     raise BadScenario(f"{wanted}: {', '.join(names)}")
 
 
-def _slo(cascade: Cascade, *, ttft_s: float | None, itl_s: float | None) -> fleet.Slo:
+def _slo(cascade: Cascade, told: Told) -> fleet.Slo:
     """The objectives: as told, else the Cascade's, else those of the benchmarks."""
-    told, usual = cascade.spec.slo, fleet.Slo()
-    said_ttft = seconds(told.ttft_p95) if told is not None and told.ttft_p95 else usual.ttft_s
-    said_itl = seconds(told.itl_p95) if told is not None and told.itl_p95 else usual.itl_s
-    return fleet.Slo(said_ttft if ttft_s is None else ttft_s, said_itl if itl_s is None else itl_s)
+    said, usual = cascade.spec.slo, fleet.Slo()
+    ttft_s = seconds(said.ttft_p95) if said is not None and said.ttft_p95 else usual.ttft_s
+    itl_s = seconds(said.itl_p95) if said is not None and said.itl_p95 else usual.itl_s
+    return fleet.Slo(
+        ttft_s if told.ttft_s is None else told.ttft_s, itl_s if told.itl_s is None else told.itl_s
+    )
 
 
-def _profile(tier: ModelTier) -> str | None:
+def _bar(step: CascadeTier) -> float | None:
+    if step.accept is None:
+        return None
+    return float(step.accept.threshold) if step.accept.threshold is not None else OPEN_THRESHOLD
+
+
+def _profile(tier: ModelTier, told: Told) -> str | None:
     scaling = tier.spec.scaling
-    said = scaling.profile if scaling is not None else None
-    return said or tier.metadata.annotations.get(PROFILE_ANNOTATION)
+    said = told.profiles.get(tier.metadata.name) or (scaling.profile if scaling is not None else None)
+    said = said or tier.metadata.annotations.get(PROFILE_ANNOTATION)
+    return _API_PROFILE if said is None and tier.spec.external is not None else said
 
 
-def _engine(tier: ModelTier, name: str | None) -> Engine:
-    if name is not None and name in PROFILES:
-        return PROFILES[name]
-    known = ", ".join(sorted(PROFILES))
+def _engine(tier: ModelTier, told: Told) -> Engine:
+    name = _profile(tier, told)
+    found = profile(name, told.settings) if name is not None else None
+    if found is not None:
+        slots = tier.slots or found.sequences_max
+        return replace(found, sequences_max=min(found.sequences_max, slots))
+    known = ", ".join(sorted({*PROFILES, *told.settings.profiles}))
     said = f"there is no profile {name!r}" if name else "no profile says how fast it is"
     raise BadScenario(
         f"ModelTier {tier.metadata.name!r}: {said}; give --profile {tier.metadata.name}=NAME or scaling.profile, "
@@ -129,19 +186,51 @@ def _engine(tier: ModelTier, name: str | None) -> Engine:
     )
 
 
-def _tier(
-    name: str, tier: ModelTier, engine: Engine, *, price: float, cold_start_s: float | None
-) -> fleet.Tier:
-    spec, scaling = tier.spec, tier.spec.scaling
-    cold = fleet.ColdStart() if cold_start_s is None else fleet.ColdStart(0.0, 0.0, cold_start_s)
+def _step(step: CascadeTier, tier: ModelTier, told: Told) -> fleet.Tier:
+    spec, scaling, engine = tier.spec, tier.spec.scaling, _engine(tier, told)
+    low, high = (step.weight.min, step.weight.max) if step.weight else (0, _PERCENT)
+    idle = scaling.idle if scaling else None
+    start = 0 if spec.external else desired.replicas(tier, None)
+    tokens = spec.price
     return fleet.Tier(
-        name=name,
+        name=step.name,
         engine=engine,
         gpus=spec.node_pool.count if spec.node_pool else 1,
-        usd_per_replica_hour=price,
-        cold=cold,
-        replicas_start=max(spec.replicas, scaling.min_replicas if scaling else 0),
-        replicas_min=scaling.min_replicas if scaling else spec.replicas,
-        replicas_max=scaling.max_replicas if scaling else spec.replicas,
+        usd_per_replica_hour=_usd(tier, told),
+        usd_per_million_tokens=(
+            float(tokens.input_per_million_tokens or 0) if tokens and spec.external else 0.0,
+            float(tokens.output_per_million_tokens or 0) if tokens and spec.external else 0.0,
+        ),
+        cold=fleet.ColdStart(0.0, 0.0, _cold_start_s(tier, told)),
+        replicas_start=start,
+        # Who wakes a tier that runs nothing is the operator: all others keep one.
+        replicas_min=max(1, scaling.min_replicas) if scaling else start,
+        replicas_max=scaling.max_replicas if scaling else start,
         external=spec.external is not None,
+        entries_min=low / _PERCENT,
+        entries_max=high / _PERCENT,
+        hold=None if idle is None else Hold(idle.max_held, seconds(idle.hold_timeout)),
+    )
+
+
+def _usd(tier: ModelTier, told: Told) -> float:
+    """Of a replica and hour: as told, else the tier's own price, else its node pool's."""
+    given = told.prices.get(tier.metadata.name)
+    if given is not None:
+        return given
+    own = getattr(tier.spec.price, "per_replica_hour", None)
+    if own is not None:
+        return float(own)
+    pool = tier.spec.node_pool
+    settings = told.settings.node_pools.get(pool.name) if pool is not None else None
+    return float(settings.price_per_hour or 0) * pool.count if settings is not None and pool else 0.0
+
+
+def _cold_start_s(tier: ModelTier, told: Told) -> float:
+    """As told, else the profile's of the settings, else the settings'."""
+    if told.cold_start_s is not None:
+        return told.cold_start_s
+    named = told.settings.profiles.get(_profile(tier, told) or "")
+    return seconds(
+        named.cold_start if named is not None and named.cold_start else told.settings.capacity.cold_start
     )

@@ -127,7 +127,7 @@ class Tally:
         self.ttft.add(ttft_s)
         if ask.arrival.output > 1:
             self.itl.add(itl_s)
-        if ask.question is not None:
+        if ask.question is not None and ask.question.right:
             self.right += ask.question.right[index]
         one = self._slice(ask.arrival.at_s)
         if good:
@@ -161,7 +161,15 @@ class Tally:
     def quality(self) -> float | None:
         """Part of the answers that are right; None where the questions' answers are not known."""
         answers = sum(self.answers)
-        return self.right / answers if answers and self.cascade.questions else None
+        known = self.cascade.questions and self.cascade.questions[0].right
+        return self.right / answers if answers and known else None
+
+    def answered_lately(self, now_s: float) -> list[int]:
+        """By tier, of the last hour."""
+        last = int(now_s / _SLICE_S)
+        minutes = range(last - round(_HOUR_S / _SLICE_S) + 1, last + 1)
+        counted = [self._hours[minute] for minute in minutes if minute in self._hours]
+        return [sum(column) for column in zip(*counted, strict=True)] or [0] * len(self.answers)
 
     @property
     def share_last(self) -> float:

@@ -5,8 +5,7 @@ any `Policy`.
 """
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -15,10 +14,10 @@ from modelfleet.route import choose
 from modelfleet.route.law import Law
 from modelfleet.sim.entries import side
 from modelfleet.sim.fleet import Arrival, Cascade, Conditions, Question
-from modelfleet.sim.meter import Meter, Peaks
-from modelfleet.sim.policy import Policy, Published, Seen, TierSeen
+from modelfleet.sim.policy import Orders, Policy, Prompt, Published, Seen
 from modelfleet.sim.pool import Pool
 from modelfleet.sim.replica import Job, Replica
+from modelfleet.sim.sight import Sight, in_flight
 from modelfleet.sim.tally import Tally
 
 _FAST_S = 1.0  # between two moves of the router
@@ -27,12 +26,13 @@ _FAST_S = 1.0  # between two moves of the router
 class Ask:
     """One request on its way through the cascade."""
 
-    __slots__ = ("arrival", "question", "sent_s", "settles", "spent", "tier")
+    __slots__ = ("arrival", "escalations", "question", "sent_s", "settles", "spent", "tier")
 
     def __init__(self, arrival: Arrival, question: Question | None) -> None:
         self.arrival = arrival
         self.question = question
         self.tier = 0
+        self.escalations = 0
         self.sent_s = 0.0  # to the present tier
         self.settles = True  # the present tier's answer will be sent
         self.spent = 0.0  # US dollars at external tiers
@@ -50,10 +50,12 @@ class World:
         conditions: Conditions | None = None,
         seed: int = 0,
         entry: tuple[float, ...] | None = None,
+        prompt: Prompt | None = None,
     ) -> None:
+        """`prompt`: the policy, where it need not be waited for until its next look."""
         self.cascade = cascade
         self.conditions = conditions or Conditions()
-        self.policy = policy
+        self.policy, self._prompt = policy, prompt
         self.random = Random(seed)
         self.now_s = 0.0
         self.tally = Tally(cascade)
@@ -62,15 +64,16 @@ class World:
         self._order = count()
         self._thresholds = list(cascade.thresholds) or [None] * len(cascade.tiers)
         self._enter(entry or (1.0, *(0.0 for _ in cascade.tiers[1:])))
-        self._meters = [Meter(self.conditions.scrape_s) for _ in cascade.tiers]
         self._pools = [self._pool(index) for index in range(len(cascade.tiers))]
+        self._sight = Sight(self._pools, self.conditions)
+        self._meters = self._sight.meters
         self._entered = 0
         self._published: Published | None = None
         self.law = Law()
         self._began = [0 for _ in cascade.tiers]  # requests that entered there
         self._seen: Seen | None = None
-        self._shown: deque[tuple[float, list[dict[str, object]]]] = deque()  # gauges of past scrapes
-        self._peaks = [Peaks(self.conditions.scrape_s) for _ in cascade.tiers]
+        self._refused = 0  # until the look before
+        self._ready = [len(pool.ready) for pool in self._pools]
 
     def _pool(self, index: int) -> Pool:
         def done(job: Job, now_s: float) -> None:
@@ -112,6 +115,7 @@ class World:
                 scrape_s += conditions.scrape_s
             elif fast_s == now_s:
                 self._spend()
+                self._hold()
                 fast_s += _FAST_S
             else:
                 self._look()
@@ -136,20 +140,20 @@ class World:
         ask = Ask(arrival, questions[arrival.question % len(questions)] if questions else None)
         self._entered += 1
         self.tally.arrived(arrival)
+        self._sight.whole.slot.arrivals += 1
         index = choose.entry(self._bounds, self.random.random())
         self._began[index] += 1
         self._send(ask, index)
 
     def _send(self, ask: Ask, index: int) -> None:
+        if not self._pools[index].ready:
+            index = self._stand_in(index)
         arrival, tier = ask.arrival, self.cascade.tiers[index]
         ask.tier, ask.sent_s = index, self.now_s
-        threshold = self._thresholds[index]
-        last = index == len(self.cascade.tiers) - 1
-        ask.settles = (
-            last or threshold is None or ask.question is None or ask.question.scores[index] >= threshold
-        )
-        output = arrival.output if ask.settles else min(arrival.output, self.cascade.judged_tokens)
-        self._meters[index].slot.arrivals += 1
+        ask.settles = self._settles(ask, index)
+        whole = ask.settles or self.cascade.judges_only
+        output = arrival.output if whole else min(arrival.output, self.cascade.judged_tokens)
+        self._sight.came(index, self.now_s)
         if tier.external:
             self._call(ask, index, output)
             return
@@ -158,6 +162,30 @@ class World:
         if self._pools[index].take(job, self.now_s, deadline_s=left_s) is not None:
             self.tally.refused(ask, self.now_s)
 
+    def _stand_in(self, index: int) -> int:
+        """Who takes the requests of a tier without replicas: the next one that has some, or around."""
+        if self._takes(index):
+            return index
+        others = (*range(index + 1, len(self._pools)), *range(index))
+        return next((other for other in others if self._takes(other)), index)
+
+    def _takes(self, index: int) -> bool:
+        pool = self._pools[index]
+        return pool.tier.external or bool(pool.ready) or pool.sleeps
+
+    def _settles(self, ask: Ask, index: int) -> bool:
+        """Whether the tier's answer will be sent."""
+        threshold = self._thresholds[index]
+        if threshold is None or ask.question is None or index == len(self._pools) - 1:
+            return True
+        return ask.question.scores[index] >= threshold or ask.escalations >= self.cascade.escalations_max
+
+    def _judged(self, ask: Ask, index: int) -> bool:
+        """Counts a verdict, where there is one; gives whether the answer is sent."""
+        if self._thresholds[index] is not None and ask.question is not None:
+            self._meters[index].judged(ask.question.scores[index], escalated=not ask.settles)
+        return ask.settles or self.cascade.judges_only
+
     def _call(self, ask: Ask, index: int, output: int) -> None:
         """An external API: as fast as its profile with an empty batch, and without end."""
         engine, usd = self.cascade.tiers[index].engine, self.cascade.tiers[index].usd_per_million_tokens
@@ -165,27 +193,41 @@ class World:
         ttft_s = engine.first_token_s + engine.mixed_step_s(1, prompt, prompt)
         itl_s = engine.decode_step_s(1, prompt)
         ask.spent += (prompt * usd[0] + output * usd[1]) / 1e6
-        self._answer(ask, index, ttft_s=ttft_s, itl_s=itl_s, now_s=self.now_s)
+        if self._judged(ask, index):
+            lasted_s = ttft_s + itl_s * output
+            self._answer(ask, index, ttft_s=ttft_s, itl_s=itl_s, now_s=self.now_s, lasted_s=lasted_s)
+        else:
+            self._give_up(ask, index)
 
     def _done(self, index: int, job: Job, now_s: float) -> None:
         ask: Ask = job.owner  # type: ignore[assignment]
         itl_s = (now_s - job.first_s) / max(1, job.output - 1)
-        self._pools[index].freed(now_s - job.arrived_s, self.now_s)
-        if ask.settles:
-            self._answer(ask, index, ttft_s=job.first_s - ask.sent_s, itl_s=itl_s, now_s=now_s)
+        lasted_s = now_s - job.arrived_s
+        self._pools[index].freed(lasted_s, self.now_s)
+        ttft_s = job.first_s - ask.sent_s
+        if self._judged(ask, index):
+            self._answer(ask, index, ttft_s=ttft_s, itl_s=itl_s, now_s=now_s, lasted_s=lasted_s)
         else:
             self._meters[index].answered(
                 prompt=job.prompt,
                 cached=ask.arrival.cached,
                 output=job.output,
-                ttft_s=job.first_s - ask.sent_s,
+                ttft_s=ttft_s,
                 itl_s=itl_s,
                 good=True,
+                lasted_s=lasted_s,
             )
-            self.tally.escalated[index] += 1
-            self._send(ask, index + 1)
+            self._give_up(ask, index)
 
-    def _answer(self, ask: Ask, index: int, *, ttft_s: float, itl_s: float, now_s: float) -> None:
+    def _give_up(self, ask: Ask, index: int) -> None:
+        """The answer was not good enough: the next tier is asked."""
+        self.tally.escalated[index] += 1
+        ask.escalations += 1
+        self._send(ask, index + 1)
+
+    def _answer(
+        self, ask: Ask, index: int, *, ttft_s: float, itl_s: float, now_s: float, lasted_s: float
+    ) -> None:
         arrival, cascade = ask.arrival, self.cascade
         before_s = ask.sent_s - arrival.at_s  # at the tiers before
         held_s = 0.0
@@ -193,28 +235,45 @@ class World:
             held_s = (min(cascade.judged_tokens, arrival.output) - 1) * itl_s
         seen_s = before_s + ttft_s + held_s
         good = seen_s <= cascade.slo.ttft_s and itl_s <= cascade.slo.itl_s
-        self._meters[index].answered(
-            prompt=arrival.prompt,
-            cached=arrival.cached,
-            output=arrival.output,
-            ttft_s=ttft_s,
-            itl_s=itl_s,
-            good=good,
-        )
+        first_s = ttft_s
+        for meter in (self._meters[index], self._sight.whole):
+            meter.answered(
+                prompt=arrival.prompt,
+                cached=arrival.cached,
+                output=arrival.output,
+                ttft_s=first_s,
+                itl_s=itl_s,
+                good=good,
+                lasted_s=lasted_s,
+            )
+            first_s = seen_s  # its clients waited for the tiers before, too
         self.tally.answered(ask, index, ttft_s=seen_s, itl_s=itl_s, good=good, now_s=now_s)
 
     # Measuring and deciding.
 
     def _scrape(self) -> None:
-        for pool, meter in zip(self._pools, self._meters, strict=True):
+        for pool in self._pools:
             pool.advance(self.now_s)
-            meter.turn()
-        for peaks, pool in zip(self._peaks, self._pools, strict=True):
-            peaks.scraped({one: (one.kv_share, float(len(one.waiting))) for one in pool.ready})
-        self._shown.append((self.now_s, self._gauges()))
-        while len(self._shown) > 1 and self._shown[1][0] <= self.now_s - self.conditions.lag_s:
-            self._shown.popleft()
+        self._sight.scraped(self.now_s)
         self.tally.scraped(self.now_s, self._pools, self.entry)
+        ready = [len(pool.ready) for pool in self._pools]
+        if ready != self._ready:
+            self._ready = ready
+            self._hurry(())
+
+    def _hold(self) -> None:
+        """What waits at tiers that run nothing: some for too long, and all for somebody who wakes them."""
+        for pool in self._pools:
+            for job in pool.left(self.now_s, deadline_s=self.cascade.deadline_s):
+                self.tally.refused(job.owner, self.now_s)  # type: ignore[arg-type]
+        wanted = [pool.tier.name for pool in self._pools if pool.sleeps and pool.line and not pool.wanted]
+        if wanted:
+            self._hurry(wanted)
+
+    def _hurry(self, wanted: Collection[str]) -> None:
+        if self._prompt is not None:
+            seen = Seen(self.now_s, self.cascade, self._sight.tiers(self.now_s), 0, whole=self._sight.whole)
+            self._obey(self._prompt.at_once(seen, wanted=wanted))
 
     def _spend(self) -> None:
         """The router's own second, as it is in `route/law.py`: on its own counts, once something was published."""
@@ -228,41 +287,36 @@ class World:
                 index,
                 entered=self._began[index],
                 answered=self.tally.answers[index],
-                in_flight=_in_flight(pool),
+                in_flight=in_flight(pool),
                 ready=len(pool.ready),
             )
             for index, pool in enumerate(self._pools)
         ]
         self._enter(self.law.second(sides, target=told.target, seconds=_FAST_S))
 
-    def _gauges(self) -> list[dict[str, object]]:
-        return [_gauges(pool, peaks) for pool, peaks in zip(self._pools, self._peaks, strict=True)]
-
     def _look(self) -> None:
         lost = self.random.random() < self.conditions.scrape_loss
+        lost |= self.conditions.blind_from_s <= self.now_s < self.conditions.blind_until_s
         if lost and self._seen is None:
             return
         if not lost or self._seen is None:
-            gauges = self._shown[0][1] if self._shown else self._gauges()
-            tiers = [
-                TierSeen(
-                    tier=pool.tier,
-                    wanted=pool.wanted,
-                    ready=len(pool.ready),
-                    starting=len(pool.starting),
-                    cold_starts_s=pool.cold_starts_s,
-                    meter=meter,
-                    lag_s=self.conditions.lag_s,
-                    **gauge,  # type: ignore[arg-type]
-                )
-                for pool, meter, gauge in zip(self._pools, self._meters, gauges, strict=True)
-            ]
-            self._seen = Seen(self.now_s, self.cascade, tiers, self._entered)
+            refused, self._refused = self.tally.refusals - self._refused, self.tally.refusals
+            self._seen = Seen(
+                self.now_s,
+                self.cascade,
+                self._sight.tiers(self.now_s),
+                self._entered,
+                whole=self._sight.whole,
+                refused=refused,
+                answered=self.tally.answered_lately(self.now_s),
+            )
             self._entered = 0
             seen = self._seen
         else:
             seen = Seen(self.now_s, self.cascade, self._seen.tiers, 0, lost=True)
-        orders = self.policy.decide(seen)
+        self._obey(self.policy.decide(seen))
+
+    def _obey(self, orders: Orders) -> None:
         for pool in self._pools:
             wanted = orders.replicas.get(pool.tier.name)
             if wanted is not None and not pool.tier.external:
@@ -270,29 +324,7 @@ class World:
                 pool.scale(wanted, self.now_s)
         if orders.entry is not None:
             self._enter(orders.entry)
+            self._published = None
         self._published = orders.published or self._published
         if orders.thresholds is not None:
             self._thresholds = list(orders.thresholds)
-
-
-def _gauges(pool: Pool, peaks: Peaks) -> dict[str, object]:
-    """What engines and router show at a scrape."""
-    queues = [len(replica.waiting) for replica in pool.ready]
-    runnings = [replica.running for replica in pool.ready]
-    kv = [replica.kv_share for replica in pool.ready]
-    return {
-        "in_flight": _in_flight(pool),
-        "running": sum(runnings),
-        "engine_queue": sum(queues),
-        "router_queue": len(pool.line),
-        "kv_mean": sum(kv) / len(kv) if kv else 0.0,
-        "kv": kv,
-        "queues": queues,
-        "runnings": runnings,
-        "kv_peaks": [peaks.of(replica)[0] for replica in pool.ready],
-        "queue_peaks": [peaks.of(replica)[1] for replica in pool.ready],
-    }
-
-
-def _in_flight(pool: Pool) -> int:
-    return sum(replica.in_flight for replica in pool.ready) + len(pool.line)

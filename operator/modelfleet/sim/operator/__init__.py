@@ -1,0 +1,1 @@
+"""The operator's own capacity loop on a simulated cluster."""
