@@ -47,6 +47,7 @@ _OURS = (
     "plan/margin",
     "plan/bias",
     "plan/forecast",
+    "plan/outage",
     "plan/joint",
     "sim/policies/ours",
 )

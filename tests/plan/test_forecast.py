@@ -1,9 +1,10 @@
 """What will come while a replica starts."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.plan.forecast import growth, level
+from modelfleet.plan.forecast import growth, lasting, level
 
 LOOK_S = 15.0
 CALM = [60.0] * 200
@@ -36,6 +37,26 @@ def test_a_ramp_of_equal_steps_is_one_step_ahead():
     steps = [step for rate in (2.0, 4.0, 6.0, 8.0) for step in [rate] * 24]
 
     assert ahead(steps) == 10.0  # twice as much, as once from 2 to 4, is not believed
+
+
+def test_a_load_that_begins_is_not_expected_to_do_so_again():
+    begins = [0.0] * 4 + [4.5] * 8
+
+    assert ahead(begins) == pytest.approx(1.3 * 4.5)
+    assert ahead([0.0] * 40 + [60.0] * 30, quantile=0.75) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("rates", "lasts"),
+    [
+        pytest.param([60.0] * 20, 60.0, id="a steady load"),
+        pytest.param([60.0] * 18 + [200.0, 200.0], 74.0, id="a burst counts as part of the mean"),
+        pytest.param([60.0] * 12 + [200.0] * 8, 200.0, id="what came for two minutes is no burst"),
+        pytest.param([], 0.0, id="nothing known"),
+    ],
+)
+def test_lasting(rates: list[float], lasts: float):
+    assert lasting(rates, look_s=LOOK_S) == pytest.approx(lasts)
 
 
 def test_without_a_past_growth_is_assumed():

@@ -124,3 +124,13 @@ def test_what_is_bounded_costs_no_more_than_allowed_or_the_least(
     assert cost <= max(money, least) + 1e-6
     assert all(few <= many for few, many in zip(found.replicas, free.replicas, strict=True))
     assert all(most >= n for most, n in zip(found.most, found.replicas, strict=True))
+
+
+def test_a_burst_beyond_the_cheap_tier_does_not_fill_the_dear_one():
+    cheap = Option("small", 10.0, 1.0, 2, 1, 4, 2)
+    dear = Option("big", 5.0, 4.0, 2, 1, 20, 2)
+
+    assert choose([cheap, dear], 100.0, lasting_rps=30.0).replicas == (4, 2)
+    assert choose([cheap, dear], 100.0, lasting_rps=60.0).replicas == (4, 4)
+    assert choose([cheap, dear], 100.0).replicas == (4, 12)
+    assert not choose([cheap, dear], 100.0, lasting_rps=60.0).feasible

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelfleet.plan.margin import adapted, dispersion, room_rps
+from modelfleet.plan.margin import Attained, adapted, dispersion, room_rps
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,15 @@ def test_four_times_the_load_needs_twice_the_room(rate_rps: float, uneven: float
     once = room_rps(rate_rps, uneven, interval_s=5.0, deviations=deviations)
 
     assert room_rps(4 * rate_rps, uneven, interval_s=5.0, deviations=deviations) == pytest.approx(2 * once)
+
+
+def test_attained_is_of_the_last_hour():
+    seen = Attained()
+    for _ in range(240):
+        seen = seen.after(100.0, good=90.0, seconds=15.0)
+
+    assert seen.share == pytest.approx(0.9)
+    assert seen.after(0.0, good=0.0, seconds=3600.0).share is None
 
 
 HOUR = {"goal": 0.99, "base": 1.0, "reach": 1.0, "seconds": 3600.0}

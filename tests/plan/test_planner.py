@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelfleet.plan.joint import Bound
+from modelfleet.plan.margin import Attained
 from modelfleet.plan.planner import Look, Plan, Settings, State, TierLook, plan
 from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.sizing import Lengths, Objectives
@@ -115,10 +117,33 @@ def test_uneven_traffic_gets_more_room():
 
 
 def test_misses_widen_the_room():
-    poor = replace(STEADY, answered=((900.0, 700.0),) * 240)
+    poor = replace(STEADY, attained=Attained(answers=200_000.0, good=180_000.0))
     _, state = plan(CALM, poor, Settings())
 
     assert (state.deviations or 0.0) > Settings().deviations
+
+
+def test_what_misses_while_a_replica_starts_is_no_uneven_traffic():
+    missed = replace(CALM, answers=900.0, good=0.0)
+    starting = replace(missed, tiers=[replace(CALM.tiers[0], starting=1), CALM.tiers[1]])
+
+    assert plan(missed, STEADY, Settings())[1].attained.answers == 900.0
+    assert plan(starting, STEADY, Settings())[1].attained.answers == 0.0
+
+
+def test_an_outage_shrinks_nothing():
+    quiet = replace(STEADY, rates_rps=(*(60.0,) * 100, *(0.0,) * 40))
+    gone, _ = plan(replace(CALM, arrived=0.0, counts=[0.0] * 120), quiet, Settings())
+
+    assert {one.reason for one in gone.tiers} == {"TrafficStopped"}
+
+
+def test_the_fewer_objectives_are_to_be_kept_the_fewer_replicas_are_bought():
+    crowd, busy = replace(CALM, arrived=1500.0), replace(STEADY, rates_rps=(100.0,) * 160)
+    found = [plan(crowd, busy, Settings(misses=part))[0] for part in (0.002, 0.01, 0.05, 0.5)]
+    bought = [one.tiers[0].free + 4 * one.tiers[1].free for one in found]
+
+    assert all(more > less for more, less in pairwise(bought))
 
 
 def test_slow_engines_are_planned_as_they_are():

@@ -11,6 +11,9 @@ from itertools import accumulate
 _WINDOW_S = 1440.0  # of the past that tells about growth
 _RATIO_MAX = 4.0  # a rate that starts from nothing has no ratio worth the name
 _SMOOTH_S = 60.0
+_ALIKE = 0.25  # of the present level: what a lower one once grew by says nothing of it
+_LATELY_S = 300.0
+_BURST_S = 120.0  # what comes for longer is no burst
 # Before there is a past: what growth was in nine cases of ten on the traces of the study, over ten minutes.
 _PRIOR_RATIO = 1.3
 _PRIOR_COUNT = 8  # looks that the prior weighs
@@ -35,7 +38,8 @@ class Growth:
         """
         later_rps = now_rps * max(1.0, _at(self.ratios, quantile))
         if len(self.rises_rps) < _RISES_MIN:
-            return later_rps
+            # Too few for a quantile: what any load may grow by, and beside it no more than it ever rose.
+            return min(later_rps, now_rps * _PRIOR_RATIO + max((0.0, *self.rises_rps)))
         return min(later_rps, now_rps + max(0.0, _at(self.rises_rps, quantile)))
 
 
@@ -48,12 +52,23 @@ def level(rates_rps: Sequence[float], *, look_s: float) -> float:
     return max(sum(recent) / len(recent), (rates_rps[-1] + sum(recent)) / (1 + len(recent)))
 
 
+def lasting(rates_rps: Sequence[float], *, look_s: float) -> float:
+    """What came lately and is no burst: the mean of five minutes, or the least of the last two where that is more."""
+    lately = rates_rps[-max(1, round(_LATELY_S / look_s)) :]
+    newest = lately[-max(1, round(_BURST_S / look_s)) :]
+    return max(sum(lately) / max(1, len(lately)), min(newest, default=0.0))
+
+
 def growth(rates_rps: Sequence[float], *, look_s: float, horizon_s: float) -> Growth:
     """`rates_rps`: one per look, the oldest first; `horizon_s`: until a replica that is ordered now can help."""
     ahead = max(1, round(horizon_s / look_s))
     looks = max(1, round(_SMOOTH_S / look_s))
     smooth = _smooth(rates_rps[-(round(_WINDOW_S / look_s) + ahead + looks) :], looks)
-    both = list(zip(smooth, _highest(smooth, ahead), strict=False))
+    both = [
+        (before, high)
+        for before, high in zip(smooth, _highest(smooth, ahead), strict=False)
+        if before >= _ALIKE * smooth[-1]
+    ]
     ratios = [min(_RATIO_MAX, high / before) for before, high in both if before > 0]
     ratios += [_PRIOR_RATIO] * max(0, _PRIOR_COUNT - len(ratios) // 4)
     return Growth(sorted(ratios), sorted(high - before for before, high in both))

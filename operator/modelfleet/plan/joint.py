@@ -53,12 +53,19 @@ class Bound:
         return self.all - math.fsum(n * price for n, price in zip(replicas, self.each, strict=True)) + _CENT
 
 
-def choose(options: Sequence[Option], peak_rps: float, bounds: Sequence[Bound] = ()) -> Choice:
+def choose(
+    options: Sequence[Option],
+    peak_rps: float,
+    bounds: Sequence[Bound] = (),
+    *,
+    lasting_rps: float = math.inf,
+) -> Choice:
     """The cheapest replicas that carry what each owes alone and `peak_rps` together.
 
-    Where maxReplicas or `bounds` do not allow it: as many as there may be, `feasible` False.
+    Where maxReplicas or `bounds` do not allow it: as many as there may be, `feasible` False, but of the dear tiers no
+    more than `lasting_rps` needs: a burst beyond what the cheapest may have is over before they are there.
     """
-    free = _free(options, peak_rps)
+    free = _free(options, peak_rps, lasting_rps)
     found = free if _covered(free.replicas, bounds) else _cut(options, free, bounds)
     return replace(found, most=tuple(_most(found.replicas, at, bounds) for at in range(len(options))))
 
@@ -97,7 +104,7 @@ def _with(replicas: Sequence[int], at: int, count: int) -> list[int]:
     return [count if place == at else n for place, n in enumerate(replicas)]
 
 
-def _free(options: Sequence[Option], peak_rps: float) -> Choice:
+def _free(options: Sequence[Option], peak_rps: float, lasting_rps: float) -> Choice:
     """Whatever it costs."""
     least = [min(option.replicas_max, max(option.replicas_min, option.least)) for option in options]
     best: tuple[float, int, tuple[int, ...]] | None = None
@@ -121,7 +128,7 @@ def _free(options: Sequence[Option], peak_rps: float) -> Choice:
         if best is None or (cost, moved) < best[:2]:
             best = (cost, moved, tuple(replicas))
     if best is None:
-        return _filled(options, least, order, peak_rps)
+        return _filled(options, least, order, peak_rps, lasting_rps)
     bound = tuple(
         ("Minimum" if n == option.replicas_min else "OwnShare") if n == least[i] else "Together"
         for i, (n, option) in enumerate(zip(best[2], options, strict=True))
@@ -129,11 +136,14 @@ def _free(options: Sequence[Option], peak_rps: float) -> Choice:
     return Choice(best[2], bound, feasible=True)
 
 
-def _filled(options: Sequence[Option], least: Sequence[int], order: Sequence[int], peak_rps: float) -> Choice:
+def _filled(
+    options: Sequence[Option], least: Sequence[int], order: Sequence[int], peak_rps: float, lasting_rps: float
+) -> Choice:
     """Where maxReplicas of the cheap ones end soon: from the cheapest per request on, each up to what is left."""
     counts = list(least)
     for i in order:
-        left = peak_rps - sum(n * option.carries_rps for n, option in zip(counts, options, strict=True))
+        load_rps = peak_rps if i == order[0] else min(peak_rps, lasting_rps)
+        left = load_rps - sum(n * option.carries_rps for n, option in zip(counts, options, strict=True))
         if left > 0 and options[i].carries_rps > 0:
             counts[i] = min(
                 options[i].replicas_max, counts[i] + math.ceil(left / options[i].carries_rps - 1e-9)

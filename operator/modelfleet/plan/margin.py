@@ -7,12 +7,31 @@ it slowly.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 DISPERSION_MAX = 400.0  # one outage of a client is no property of the traffic
 _NARROW_PER_HOUR = 0.5
 _WIDEN_PER_HOUR = 4.0
 _HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attained:
+    """Answers of about an hour, and those within the objectives; the older, the less they count."""
+
+    answers: float = 0.0
+    good: float = 0.0
+
+    @property
+    def share(self) -> float | None:
+        """None: nobody asked."""
+        return self.good / self.answers if self.answers >= 1 else None
+
+    def after(self, answers: float, *, good: float, seconds: float) -> "Attained":
+        """With those of one look."""
+        keep = max(0.0, 1 - seconds / _HOUR_S)
+        return Attained(self.answers * keep + answers, self.good * keep + good)
 
 
 def dispersion(counts: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ POWER = 4
 _PRIOR = 0.4  # 1 % at two fifths of the goal, as 914 and 155 tokens on one H100
 _PRIOR_MISSES = 10.0  # that the prior weighs
 _FORGET_S = 3600.0
+_PART_MAX = 3.0  # beyond it an engine is all but saturated
 _LOAD_MIN = 0.25  # of what the mean would allow
 _WORTH_LOG2 = (-20.0, 30.0)
 _SEARCHES, _STEPS = 16, 11  # of the two bisections
@@ -73,7 +74,7 @@ class Spender:
             return 1.0
         wanted = self.price * self.work_s * self.empty / (POWER * worth * self.factor)
         # What even a nearly idle replica misses, no number of replicas will mend.
-        low, high = self.empty / (1 - _LOAD_MIN * (1 - self.empty)), 1.0
+        low, high = self.empty / (1 - _LOAD_MIN * (1 - self.empty)), _PART_MAX
         if (high - self.empty) ** 2 <= wanted:
             return high
         for _ in range(_STEPS):

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from modelfleet.plan import bias, floor, joint, margin, misses, rails
+from modelfleet.plan import bias, floor, joint, margin, misses, outage, rails
 from modelfleet.plan.engine import Engine
-from modelfleet.plan.forecast import growth, level
+from modelfleet.plan.forecast import growth, lasting, level
 from modelfleet.plan.joint import Bound, Choice, Option
 from modelfleet.plan.rails import Course
 from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, step_s, work_s
@@ -20,8 +20,6 @@ _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the lon
 _HOUR_S = 3600.0
 _MISSES_MAX = 0.2  # of the requests at the peak
 _HOT = 5.0  # times as many misses at the peak as in a load that stays
-_OWED_S = 300.0  # over which what the last tier owes is taken
-_BURST_S = 120.0  # what comes for longer is no burst
 _DRAIN_S = 60.0  # in which a backlog is to be worked off
 _LOADED = 0.15  # of its capacity: below it a step time says nothing about load
 
@@ -115,6 +113,7 @@ class State:
     samples: tuple[tuple[float, ...], ...] = ()  # step times over predicted ones, by tier
     courses: tuple[Course, ...] = ()  # by tier
     missed: tuple[misses.Seen, ...] = ()  # by tier
+    attained: margin.Attained = margin.Attained()  # noqa: RUF009  frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ def _sized(look: Look, state: State, settings: Settings) -> tuple[list[_Sized], 
             spenders[at] = misses.Spender(tier.share, tier.price, work, empty, seen.factor)
     allowed = 1 - settings.goal if settings.misses is None else settings.misses
     steady = misses.worth(list(spenders.values()), allowed)
-    peak = misses.worth(list(spenders.values()), min(_MISSES_MAX, _HOT * allowed))
+    peak = misses.worth(list(spenders.values()), max(allowed, min(_MISSES_MAX, _HOT * allowed)))
     found = []
     for at, (tier, known) in enumerate(zip(look.tiers, state.samples, strict=True)):
         if tier.engine is None:
@@ -233,7 +232,7 @@ def _engine(engine: Engine, samples: Sequence[float]) -> Engine:
 def _facts(look: Look, state: State, settings: Settings, at: int, one: Carried) -> rails.Facts:
     tier = look.tiers[at]
     load_rps = (
-        _steady_rps(look, state) * tier.share * settings.owed
+        lasting(state.rates_rps, look_s=look.look_s) * tier.share * settings.owed
         if _relieved(look, settings, at)
         else max(tier.rate_rps, level(state.rates_rps, look_s=look.look_s) * tier.share)
     )
@@ -249,6 +248,7 @@ def _facts(look: Look, state: State, settings: Settings, at: int, one: Carried) 
         kv=tier.kv,
         load=load_rps / max(1e-9, one.rate_rps),
         down_s=settings.down_s if tier.down_s is None else tier.down_s,
+        stopped=outage.stopped(state.rates_rps, look_s=look.look_s),
     )
 
 
@@ -263,7 +263,7 @@ def _choose(
     """The cheapest replicas for what each owes alone and for the peak that all carry together."""
     deviations = settings.deviations if state.deviations is None else state.deviations
     now_rps = level(state.rates_rps, look_s=look.look_s)
-    steady_rps = _steady_rps(look, state)
+    steady_rps = lasting(state.rates_rps, look_s=look.look_s)
     uneven = margin.dispersion(look.counts)
     ours = sum(tier.share for tier in look.tiers)  # the rest goes to tiers without replicas
     grown = {
@@ -291,7 +291,7 @@ def _choose(
     # What fills the peak is the tier that is cheapest per request: its lead time is how far the peak has to be known.
     filler = min(range(len(options)), key=lambda at: options[at].price / max(1e-9, options[at].carries_rps))
     peak_rps = peaks[filler] * ours if settings.pooled else 0.0
-    return joint.choose(options, peak_rps, look.bounds), peak_rps
+    return joint.choose(options, peak_rps, look.bounds, lasting_rps=steady_rps * ours), peak_rps
 
 
 def _backlog(tier: TierLook, carries_rps: float, now_rps: float) -> float:
@@ -305,21 +305,18 @@ def _backlog(tier: TierLook, carries_rps: float, now_rps: float) -> float:
     return max(0.0, tier.waiting - spare_rps * tier.lead_s - coming)
 
 
-def _steady_rps(look: Look, state: State) -> float:
-    """What came lately: the last tier owes its share over an hour, and only what lasts is more than a burst."""
-    recent = state.rates_rps[-max(1, round(_OWED_S / look.look_s)) :]
-    lasting = recent[-max(1, round(_BURST_S / look.look_s)) :]
-    return max(sum(recent) / max(1, len(recent)), min(lasting, default=0.0))
-
-
 def _remembered(look: Look, state: State, settings: Settings) -> State:
     """What this look adds to what is known."""
     rates = (*state.rates_rps, look.arrived / max(1e-9, look.since_s))[-round(_RATES_S / look.look_s) :]
     answered = (*state.answered, (look.answers, look.good))[-round(_HOUR_S / look.look_s) :]
-    total = sum(answers for answers, _ in answered)
+    # A replica that is late is no uneven traffic: what misses while one starts asks for no wider room.
+    late = any(tier.starting for tier in look.tiers)
+    attained = state.attained.after(
+        0.0 if late else look.answers, good=0.0 if late else look.good, seconds=look.since_s
+    )
     deviations = margin.adapted(
         settings.deviations if state.deviations is None else state.deviations,
-        attained=sum(good for _, good in answered) / total if total else None,
+        attained=attained.share,
         goal=settings.goal,
         base=settings.deviations,
         reach=settings.reach,
@@ -338,6 +335,7 @@ def _remembered(look: Look, state: State, settings: Settings) -> State:
             _missed(tier, look, known, seen)
             for tier, known, seen in zip(look.tiers, samples, missed, strict=True)
         ),
+        attained,
     )
 
 

@@ -46,6 +46,7 @@ class Facts:
     kv: float
     load: float
     down_s: float
+    stopped: bool = False  # all traffic at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,15 @@ def wait_for_starting(wish: Wish, facts: Facts, course: Course) -> Verdict | Non
     return None
 
 
+def wait_for_return(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: ARG001  one shape for all rules
+    # What stops altogether comes back at once, and as much as before, more often than it stays away.
+    if facts.stopped:
+        return _held(
+            facts, "TrafficStopped", "All traffic stopped at once, which is no smaller load: waiting for it"
+        )
+    return None
+
+
 def wait_for_window(wish: Wish, facts: Facts, course: Course) -> Verdict | None:
     if stable(wish, facts, course) >= facts.replicas:
         return _held(facts, "StabilizationWindow", "Waiting until the load has asked for fewer throughout")
@@ -151,6 +161,7 @@ RULES: Sequence[Rule] = (
     grow_when_full,
     grow,
     wait_for_starting,
+    wait_for_return,
     wait_for_window,
     keep_what_is_needed,
     shrink,  # last: always answers

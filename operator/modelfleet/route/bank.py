@@ -12,7 +12,8 @@ from dataclasses import dataclass
 _SETTLE_S = 180.0  # in which the balance is brought back to nothing
 _DRAIN_S = 5.0  # in which a backlog is to be worked off
 _HOUR_S = 3600.0
-_SAVED_MAX, _OWED_MAX = 0.05, 0.02
+_SAVED_MAX, _OWED_MAX = 0.05, 0.02  # of an hour: what is kept, and what may be owed before it is paid first
+_DEBT_MAX = 0.2  # beyond it what is owed is forgiven
 _MOST, _LEAST = 1.5, 0.5  # times the target, while the balance allows it
 
 
@@ -39,7 +40,7 @@ class Bank:
         """With the answers of the last second or so; kept between bounds that follow what an hour brings."""
         hour = self.hour * max(0.0, 1 - seconds / _HOUR_S) + total
         balance = self.balance + dear - target * total
-        return Bank(min(_SAVED_MAX * hour, max(-_OWED_MAX * hour, balance)), hour)
+        return Bank(min(_SAVED_MAX * hour, max(-_DEBT_MAX * hour, balance)), hour)
 
     def times(self, factor: float) -> "Bank":
         """The account of one who gets so many times the requests."""
