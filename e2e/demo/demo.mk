@@ -7,6 +7,6 @@ test-e2e: venv ## the scenarios on the local cluster (about 10 min)
 .PHONY: demo test-e2e
 
 test-capacity: venv ## long scenarios of scaling on the local cluster, a real HPA beside us (about 25 min)
-	PYTHONPATH=operator:. $(VENV)/bin/pytest -s -m slow e2e/scenarios/test_capacity.py e2e/scenarios/test_capacity_long.py
+	PYTHONPATH=operator:. $(VENV)/bin/pytest -s -m slow e2e/scenarios/test_capacity.py e2e/scenarios/test_capacity_long.py e2e/scenarios/test_shares.py
 
 .PHONY: test-capacity
