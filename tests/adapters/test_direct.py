@@ -17,7 +17,7 @@ from modelfleet.plan.snapshot import Name
 from modelfleet.plan.targets import Pod, Targets
 from modelfleet.router.metrics import RouterMetrics, TierStats
 from tests.adapters.prometheus_process import Page as Served
-from tests.adapters.test_readings import RECORDED
+from tests.recorded import RECORDED
 
 SMALL, CHAT = Name("team", "small"), Name("team", "chat")
 ROUTERS = tuple(Pod("team", f"router-{i}", f"10.0.0.{i}", 9090) for i in range(2))

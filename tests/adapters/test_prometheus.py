@@ -17,10 +17,10 @@ from modelfleet.plan.load import FleetLoad, Kept, TierLoad
 from modelfleet.plan.snapshot import Name
 from modelfleet.plan.targets import Pod, Targets
 from tests.adapters.prometheus_process import Page, Prometheus
+from tests.recorded import RECORDED
 
 SMALL, MEDIUM, CHAT = Name("team", "small"), Name("team", "medium"), Name("team", "chat")
 WAIT_S = 60.0
-RECORDED = Path(__file__).parents[1] / "fixtures"
 TARGETS = Targets(
     engines=(
         Pod("team", "small-0", "10.0.0.1", 8000, SMALL),

@@ -13,8 +13,8 @@ from modelfleet.adapters import queries
 from modelfleet.adapters.queries import TABLE, Query
 from modelfleet.router.metrics import RouterMetrics
 from tests.adapters.prometheus_process import program
+from tests.recorded import RECORDED
 
-RECORDED = Path(__file__).parents[1] / "fixtures"
 ROWS_BY_NAME = {row.name: row for row in (*TABLE, queries.COUNTS)}
 STEP = 'fleet_namespace="team",cascade="chat",tier="s",model_tier="small"'
 POOL = 'fleet_namespace="team",model_tier="small"'

@@ -21,7 +21,6 @@ from modelfleet.plan.targets import Pod, Targets
 from tests.adapters.prometheus_process import program
 
 READ_S, SINCE_S = 5, 15.0
-RECORDED = Path(__file__).parents[1] / "fixtures"
 GONE = -1.0
 MARKED_S = 2  # after the scrapes: no window's edge is at a scrape, where versions of Prometheus differ
 ROUTERS = tuple(Pod("team", f"router-{i}", f"10.0.0.{i}", 9090) for i in range(3))

@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelfleet.adapters.readings import SERIES
 from modelfleet.adapters.series import SeriesReader
 from modelfleet.router.metrics import RouterMetrics
+from tests.recorded import RECORDED
 
-RECORDED = Path(__file__).parents[1] / "fixtures"
 IN_FLIGHT = "modelfleet_router_requests_in_flight"
 
 

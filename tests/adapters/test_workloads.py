@@ -14,33 +14,17 @@ from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.existing import ExistingWorkload
 from modelfleet.diff.adopted import Found
 from modelfleet.errors import Conflict
+from tests.adapters.qwen import DEPLOYMENT, LABELS, RUNS, SERVICE, TEMPLATE
 
 pytestmark = pytest.mark.controlplane
 
-LABELS = {"app": "qwen"}
-TEMPLATE = {
-    "metadata": {"labels": LABELS},
-    "spec": {"containers": [{"name": "server", "image": "example/vllm:1"}]},
-}
-RUNS = {"selector": {"matchLabels": LABELS}, "template": TEMPLATE}
-DEPLOYMENT: dict[str, Any] = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "qwen"},
-    "spec": {"replicas": 2, **RUNS},
-}
 STATEFUL_SET: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "StatefulSet",
     "metadata": {"name": "qwen"},
     "spec": {"replicas": 3, "serviceName": "qwen", **RUNS},
 }
-SERVICE: dict[str, Any] = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "qwen"},
-    "spec": {"selector": LABELS, "ports": [{"name": "http", "port": 8000}]},
-}
+
 AUTOSCALER: dict[str, Any] = {
     "apiVersion": "autoscaling/v2",
     "kind": "HorizontalPodAutoscaler",

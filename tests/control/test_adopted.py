@@ -16,8 +16,7 @@ from modelfleet.diff.reverts import REVERTS_MAX, WINDOW_S
 from modelfleet.errors import ClusterError, Conflict
 from modelfleet.plan.snapshot import Name
 from tests.control.capacity_fleet import SMALL, Fleet
-from tests.diff.test_adopted import CALM, SCALING, hpa
-from tests.diff.test_adopted_status import READY
+from tests.diff.adopted_found import CALM, READY, SCALING, hpa
 from tests.fakes import World
 from tests.make import EXISTING, NAMESPACE, existing_object, existing_tier, merged, tier_object
 

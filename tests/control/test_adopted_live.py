@@ -18,7 +18,7 @@ from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.ports import Key
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.control.view import MemoryView
-from tests.adapters.test_workloads import DEPLOYMENT, SERVICE
+from tests.adapters.qwen import DEPLOYMENT, SERVICE
 from tests.fakes import FakeHub, FakeReports
 
 pytestmark = pytest.mark.controlplane

@@ -8,24 +8,10 @@ import pytest
 from modelfleet import names
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.adopted import Found, judge
+from tests.diff.adopted_found import CALM, SCALING, SERVICE, TIER, hpa
 from tests.make import existing_tier, merged
 
-SCALING = {"maxReplicas": 4, "metrics": [{"name": "busy", "type": "Concurrency", "target": 4}]}
-TIER = existing_tier()
 SCALED = existing_tier(scaling=SCALING)
-SERVICE: dict[str, Any] = {
-    "metadata": {"name": "qwen"},
-    "spec": {
-        "selector": {"app": "qwen"},
-        "ports": [{"port": 8000, "name": "http"}, {"port": 9400, "name": "metrics"}],
-    },
-}
-SCALE = {
-    "metadata": {"name": "qwen", "resourceVersion": "7"},
-    "spec": {"replicas": 2},
-    "status": {"replicas": 2},
-}
-CALM = Found(service=SERVICE, scale=SCALE)
 
 
 def at_port(port: Any) -> ModelTier:
@@ -34,11 +20,6 @@ def at_port(port: Any) -> ModelTier:
 
 def service(**changes: Any) -> Found:
     return replace(CALM, service=merged(SERVICE, changes))
-
-
-def hpa(**target: Any) -> dict[str, Any]:
-    ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen", **target}
-    return {"metadata": {"name": "theirs"}, "spec": {"scaleTargetRef": ref}}
 
 
 ONE_PORT = service(spec={"ports": [{"port": 80}]})

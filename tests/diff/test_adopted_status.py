@@ -9,11 +9,10 @@ from modelfleet.api.model_tier import ModelTier
 from modelfleet.diff.adopted import Found, judge
 from modelfleet.diff.adopted_status import Observed, status
 from modelfleet.diff.pods import Cause
-from tests.diff.test_adopted import CALM, SCALING, TIER, hpa
+from tests.diff.adopted_found import CALM, READY, SCALING, TIER, hpa
 from tests.make import existing_tier
 
 NOW_S = 1_780_000_000.0
-READY = {"metadata": {"name": "qwen-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 LOST = {
     "metadata": {"name": "qwen-2"},
     "status": {

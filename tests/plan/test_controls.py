@@ -5,7 +5,7 @@ import pytest
 from modelfleet.plan.controls import fall_back, observe
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.snapshot import Fallback, TierSnapshot
-from tests.plan.test_rules import CALM
+from tests.plan.calm_tier import CALM
 
 BLIND = Verdict(3, "MetricsStale", "No fresh value", 3, active=False)
 GROWS = Verdict(5, "LoadAhead", "More is coming", 5)

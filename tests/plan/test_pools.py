@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modelfleet.plan.pools import Member, limit, share, units
 from modelfleet.plan.rules import Verdict
 from modelfleet.plan.snapshot import Name, Pool
-from tests.plan.test_rules import CALM
+from tests.plan.calm_tier import CALM
 
 A, B, C = Name("ns", "a"), Name("ns", "b"), Name("ns", "c")
 

@@ -9,35 +9,9 @@ from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import behavior
 from modelfleet.plan.rules import decide
 from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Sleep, Target, TierSnapshot, Wish
-
-NOW = 1000.0
-
-
-def fresh(value: float) -> Sample:
-    return Sample(value, age_s=3.0, complete=True)
-
-
-def busy(reading: Reading) -> Target:
-    return Target("busy", "Concurrency", 4.0, reading)
-
-
-def ttft(reading: Reading) -> Target:
-    return Target("ttft", "TTFT", 0.5, reading)
-
+from tests.plan.calm_tier import CALM, NOW, busy, fresh, ttft
 
 MINE = Target("mine", "PromQL", 2.5, Missing(), "1:4: parse error")
-CALM = TierSnapshot(
-    replicas=3,
-    replicas_ready=3,
-    replicas_measured=3,
-    replicas_min=1,
-    replicas_max=6,
-    slots=4,
-    targets=(busy(fresh(12.0)),),
-    in_flight=fresh(12.0),
-    behavior=behavior(ScalingBehavior()),
-    stale_after_s=60.0,
-)
 
 
 def loaded(value: float, **changes: object) -> TierSnapshot:

@@ -73,6 +73,7 @@ def test_replicas_cost_by_the_hour():
 
 HEARD = {
     "what stood there before the budget does not count": ([(0, {"a": told(5.0)})], 0.0),
+    "nor what a router counted that was silent then": ([(0, {}), (15, {"a": told(5.0)})], 0.0),
     "what came since does": ([(0, {"a": told(5.0)}), (15, {"a": told(5.5)})], 0.5),
     "a silent router is heard of later": (
         [(0, {"a": told(5.0)}), (15, {}), (300, {"a": told(6.0)})],
@@ -80,6 +81,10 @@ HEARD = {
     ),
     "a router that began since counts from zero": (
         [(0, {"a": told(5.0)}), (60, {"a": told(5.0), "b": told(0.25, began_s=NOON + 30)})],
+        0.25,
+    ),
+    "as does one that was still starting when the budget was set": (
+        [(0, {}), (60, {"a": told(0.25, began_s=NOON - 5)})],
         0.25,
     ),
     "so does a new process of the same pod, however much it has counted": (

@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from modelfleet.api.route_table import AcceptRule, CascadeRoute, ExternalTarget, RouterRules, RouteTable
+from tests.router.processes import OPERATOR, START_S_MAX, ControlPlane
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -36,7 +37,6 @@ from tests.router.rig import (
     tier,
     token,
 )
-from tests.router.test_division import OPERATOR, START_S_MAX, ControlPlane
 
 PROMPT, ANSWER = "canary-of-a-prompt", "canary-of-an-answer"
 KEY, WRONG_KEY, ENGINE_KEY = "canary-of-a-key", "canary-of-a-wrong-key", "canary-of-an-engine-key"

@@ -13,64 +13,19 @@ from typing import Any
 
 import orjson
 import pytest
-import yaml
 
+from tests.router.corpus_rows import ANSWERS, BODIES, BODY, REQUESTS, body, data
 from tests.router.rig import (
-    DONE,
     GOOD,
     PATIENCE_S,
-    SSE_HEAD,
     Rig,
     cascade,
-    chunk,
     one_tier,
     post,
     raw,
     router,
     tier,
-    token,
 )
-
-CORPUS = Path(__file__).parent / "corpus"
-BODY = b'{"model":"chat","messages":[]}'
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: r\r\n"
-GOOD_BODY = orjson.dumps(GOOD)
-MODELS = b"GET /v1/models HTTP/1.1\r\nhost: r\r\n"
-WORDS = {
-    "{head}": HEAD,
-    "{body}": BODY,
-    "{length}": b"%d" % len(BODY),
-    "{hex}": b"%x" % len(BODY),
-    "{ask}": HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY,
-    "{smuggled}": MODELS + b"\r\n",
-    "{smuggled length}": b"%d" % len(MODELS + b"\r\n"),
-    "{closing}": MODELS + b"connection: close\r\n\r\n",
-    "{thousand nines}": b"9" * 1000,
-    "{ok}": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n",
-    "{sse}": SSE_HEAD.partition(b"Transfer")[0],
-    "{good}": GOOD_BODY,
-    "{good length}": b"%d" % len(GOOD_BODY),
-    "{good hex}": b"%x" % len(GOOD_BODY),
-    "{half}": GOOD_BODY[:40],
-    "{event}": token("a"),
-    "{done}": DONE,
-    "{event chunk}": chunk(token("a")),
-    "{done chunk}": chunk(DONE),
-}
-
-
-def rows(name: str) -> dict[str, dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((CORPUS / name).read_text(encoding="utf-8"))
-    assert len({row["name"] for row in found}) == len(found)
-    return {row["name"]: row for row in found}
-
-
-def data(text: str) -> bytes:
-    """The bytes of a row: characters up to U+00FF are bytes, others are UTF-8."""
-    made = b"".join(bytes([ord(char)]) if ord(char) < 256 else char.encode() for char in text)
-    for word, stands_for in WORDS.items():
-        made = made.replace(word.encode(), stands_for)
-    return made
 
 
 @dataclass
@@ -143,9 +98,6 @@ def statuses(came: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", came)]
 
 
-REQUESTS = rows("requests.yaml")
-
-
 @pytest.mark.parametrize("row", REQUESTS.values(), ids=REQUESTS)
 @pytest.mark.parametrize("piece", [1 << 20, 7], ids=["whole", "in pieces"])
 async def test_no_bytes_are_taken_for_two_requests(row: dict[str, Any], piece: int):
@@ -158,13 +110,7 @@ async def test_no_bytes_are_taken_for_two_requests(row: dict[str, Any], piece: i
             assert status == 200 or b'{"error":{"message":"' in came
 
 
-BODIES = rows("bodies.yaml")
 BODY_BYTES_MAX = 250_000
-
-
-def body(text: str) -> bytes:
-    """The bytes of a row of bodies."""
-    return data(re.sub(r"«(.*?)\*([0-9]+)»", lambda found: found[1] * int(found[2]), text))
 
 
 @pytest.mark.parametrize("row", BODIES.values(), ids=BODIES)
@@ -193,9 +139,6 @@ async def test_bad_bodies_leave_no_memory_behind():
 
         # The first rounds warm up what the allocator keeps.
         assert seen[-1] - seen[1] < 2 << 20
-
-
-ANSWERS = rows("answers.yaml")
 
 
 @pytest.mark.parametrize("row", ANSWERS.values(), ids=ANSWERS)

@@ -20,9 +20,9 @@ from modelfleet.route.refusal import Refusal, Refused
 from modelfleet.router import message
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client, Server
+from tests.router.corpus_rows import ANSWERS, BODIES, BODY, REQUESTS, body, data
 from tests.router.rig import PATIENCE_S, Close, Peer, Rig, one_tier, post
-from tests.router.test_corpus import ANSWERS, BODIES, BODY, REQUESTS, body, data
-from tests.router.test_server import Wire
+from tests.router.wire import Wire
 
 SEEDS = [data(row["sent"]) for row in REQUESTS.values() if len(row["sent"]) < 2000]
 TOKENS = [

@@ -1,8 +1,6 @@
 """API keys as a mounted Secret that the kubelet changes, and what clients are told."""
 
-import hashlib
 import logging
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,40 +11,11 @@ import pytest
 
 from modelfleet.route.refusal import Refused
 from modelfleet.router.keys import KeyRing
+from tests.router.key_mount import Mount, digest
 from tests.router.rig import GOOD, Engine, Rig, cascade, engines, post, reply, router, tier
 
 KEY = "mf-0123456789abcdef"
 OTHER = "mf-another-key"
-
-
-def digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-class Mount:
-    """A Secret's volume as the kubelet writes it: files behind links, swapped all at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._turn = 0
-
-    def write(self, **entries: Any) -> None:
-        self._turn += 1
-        fresh = self.folder / f"..turn{self._turn}"
-        fresh.mkdir()
-        for name, found in entries.items():
-            (fresh / name).write_bytes(found if isinstance(found, bytes) else orjson.dumps(found))
-        link = self.folder / "..data_tmp"
-        link.symlink_to(fresh.name)
-        link.rename(self.folder / "..data")
-        for name in entries:
-            if not (self.folder / name).is_symlink():
-                (self.folder / name).symlink_to(f"..data/{name}")
-        for old in self.folder.iterdir():
-            if old.is_symlink() and not old.exists():
-                old.unlink()
-            elif old.is_dir() and not old.is_symlink() and old != fresh:
-                shutil.rmtree(old)
 
 
 @pytest.fixture
@@ -122,9 +91,6 @@ def test_change_of_another_entry_does_not_refill_a_rate(mount: Mount):
     with pytest.raises(Refused, match="rate") as raised:
         keys.take(team, routers=1)
     assert raised.value.refusal.retry_after_s == 60
-
-
-# What clients are told.
 
 
 @asynccontextmanager

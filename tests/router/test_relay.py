@@ -34,8 +34,6 @@ from tests.router.rig import (
 )
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-HALF_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Le"
-HALF_BODY = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"choi'
 
 
 async def test_errors_of_the_clients_own_making_pass_through():

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from pathlib import Path
 
 import orjson
 import pytest
@@ -29,7 +28,6 @@ from tests.router.rig import (
     token,
 )
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
 HALF_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Le"
 HALF_BODY = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"choi'
 ABORTED = {"choices": [{"index": 0, "message": {"content": ""}, "finish_reason": "abort"}]}

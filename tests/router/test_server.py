@@ -12,6 +12,7 @@ from modelfleet.router import server as limits
 from modelfleet.router.message import Request
 from modelfleet.router.server import Client
 from tests.router.rig import GOOD, PATIENCE_S, Rig, hang, one_tier, post, read_answer, reply, until
+from tests.router.wire import Wire
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: r\r\n"
 BODY = b'{"model":"chat","messages":[]}'
@@ -187,34 +188,6 @@ async def test_draining_answers_say_that_the_connection_ends():
         answer = await rig.ask(post(fields=""))
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-
-
-class Wire:
-    """A transport that only remembers."""
-
-    def __init__(self) -> None:
-        self.sent = b""
-        self.closing = False
-
-    def write(self, data: bytes) -> None:
-        self.sent += data
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def set_write_buffer_limits(self, **_: int) -> None: ...
 
 
 WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY

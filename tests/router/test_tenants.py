@@ -17,6 +17,7 @@ from modelfleet.router.keys import KeyRing
 from modelfleet.router.metrics import PoolStats
 from modelfleet.router.pool import Pool
 from modelfleet.router.upstream import Replica
+from tests.router.key_mount import Mount, digest
 from tests.router.rig import (
     DONE,
     GOOD,
@@ -34,7 +35,6 @@ from tests.router.rig import (
     token,
     until,
 )
-from tests.router.test_keys import Mount, digest
 
 LONG = "word " * 80_000  # 100,000 tokens, by the bytes
 PAGE = "greedy", "modest"
