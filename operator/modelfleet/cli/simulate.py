@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -27,6 +28,7 @@ from modelfleet.sim.world import World
 _OPERATOR = "operator"
 _POLICIES = (_OPERATOR, *KNOWN)
 _MONDAY = "2026-01-05T00:00"  # when a run begins, unless --start says otherwise
+_COLUMN_CHARS, _FRAME_CHARS, _HEADING_CHARS = 8, 3, 21  # of the table
 _CRITICAL = 50  # nothing of what the loop logs
 _console = Console()
 _aside = Console(stderr=True)
@@ -177,7 +179,7 @@ def _check(names: Sequence[str], written: Sequence[Path | None]) -> None:
 def _say(scenario: Scenario, names: Sequence[str], *, prices: bool) -> None:
     """What the figures leave out."""
     for line in scenario.unsimulated:
-        _aside.print(f"[yellow]not simulated:[/yellow] {line}", highlight=False)
+        _aside.print(f"[yellow]not simulated:[/yellow] {escape(line)}", highlight=False)
     controls = [name for name in names if name != _OPERATOR]
     if controls and scenario.controlled:
         text = f"{', '.join(scenario.controlled)}: only the operator heeds them, {', '.join(controls)} do not"
@@ -193,7 +195,7 @@ def _say(scenario: Scenario, names: Sequence[str], *, prices: bool) -> None:
 def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(),
-        console=_aside, transient=True,
+        console=_aside, transient=True, disable=not _aside.is_terminal,
     )  # fmt: skip
     scenario = setting.scenario
     arrivals = inputs.arrivals(
@@ -223,21 +225,26 @@ def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
         )
         tally = world.run(setting.seconds)
     if operator is not None:
-        for line in operator.said():
-            _aside.print(f"at the end: {line}", highlight=False)
+        for line in operator.troubles():
+            _aside.print(f"[yellow]at the end:[/yellow] {escape(line)}", highlight=False)
         operator.close()
     return report.result(name, tally), tally
 
 
-def _show(load: str, results: list[Result]) -> None:
-    """One column a policy: that fits a terminal."""
+def _show(load: str, results: Sequence[Result]) -> None:
+    """One column a policy, as many beside each other as fit."""
     found = [report.columns(one) for one in results]
-    table = Table(title=load)
-    for place, column in enumerate([{"policy": "policy"}, *found]):
-        table.add_column(column["policy"], justify="right" if place else "left")
-    for name in list(found[0])[1:]:
-        table.add_row(name, *(one[name] for one in found))
-    _console.print(table)
+    each = max(_COLUMN_CHARS, *(len(one["policy"]) for one in found)) + _FRAME_CHARS
+    beside = max(1, (_console.width - _HEADING_CHARS) // each)
+    for at in range(0, len(found), beside):
+        shown = found[at : at + beside]
+        table = Table(title=None if at else load)
+        table.add_column("policy", no_wrap=True)
+        for column in shown:
+            table.add_column(column["policy"], justify="right", no_wrap=True)
+        for name in list(shown[0])[1:]:
+            table.add_row(name, *(one[name] for one in shown))
+        _console.print(table)
 
 
 def _write_page(path: Path, load: str, scenario: Scenario, runs: list[tuple[Result, Tally]]) -> None:

@@ -94,6 +94,11 @@ class Pool:
         return why
 
     @property
+    def pods(self) -> int:
+        """That are paid for."""
+        return len(self.ready) + len(self.starting) + len(self.draining)
+
+    @property
     def sleeps(self) -> bool:
         """Nothing runs, and requests may wait for the first replica."""
         return self.tier.hold is not None and not self.ready
@@ -146,8 +151,7 @@ class Pool:
 
     def advance(self, now_s: float) -> None:
         """Bill what ran until now; let pods become ready or vanish."""
-        pods = len(self.ready) + len(self.starting) + len(self.draining)
-        self.replica_s += pods * (now_s - self._billed_s)
+        self.replica_s += self.pods * (now_s - self._billed_s)
         self._billed_s = now_s
         for pod in [pod for pod in self.starting if pod.ready_s <= now_s]:
             self.starting.remove(pod)

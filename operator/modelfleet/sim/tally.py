@@ -18,6 +18,7 @@ _LATENCY_S_MIN = 1e-4
 _HOUR_S = 3600.0
 _SLICE_S = 60.0  # of the course over time
 _POOR = 0.95
+_OPEN_SLICES = 10  # that may still get answers
 
 
 def worst_hour(minutes: Sequence[tuple[float, float]]) -> float:
@@ -62,6 +63,8 @@ class Slice:
     arrived: int = 0
     good: int = 0
     bad: int = 0
+    usd: float = 0.0  # spent in it
+    ttft_p95_s: float | None = None  # of what arrived in it; None: nothing was answered
     replicas: tuple[int, ...] = ()
     ready: tuple[int, ...] = ()
     entry: tuple[float, ...] = ()
@@ -108,6 +111,8 @@ class Tally:
         self.usd = 0.0
         self.replica_h: dict[str, float] = {}
         self.seconds = 0.0
+        self._scraped_s = 0.0
+        self._firsts: dict[int, Latencies] = {}  # by minute of arrival, of the last few
         self._hours: dict[int, list[int]] = {}  # answers by tier in each minute, for the worst rolling hour
 
     def arrived(self, arrival: Arrival) -> None:
@@ -130,6 +135,12 @@ class Tally:
         if ask.question is not None and ask.question.right:
             self.right += ask.question.right[index]
         one = self._slice(ask.arrival.at_s)
+        one.usd += ask.spent
+        minute = int(ask.arrival.at_s / _SLICE_S)
+        if minute not in self._firsts:
+            self._firsts[minute] = Latencies()
+            self._conclude(minute - _OPEN_SLICES)
+        self._firsts[minute].add(ttft_s)
         if good:
             one.good += 1
         else:
@@ -139,18 +150,27 @@ class Tally:
 
     def scraped(self, now_s: float, pools: Sequence[Pool], entry: tuple[float, ...]) -> None:
         one = self._slice(now_s)
+        rates = (pool.tier.usd_per_replica_hour * pool.pods for pool in pools if not pool.tier.external)
+        one.usd += sum(rates) * (now_s - self._scraped_s) / _HOUR_S
+        self._scraped_s = now_s
         one.replicas = tuple(len(p.ready) + len(p.starting) + len(p.draining) for p in pools)
         one.ready = tuple(len(p.ready) for p in pools)
         one.entry = entry
 
     def close(self, until_s: float, pools: Sequence[Pool]) -> None:
         self.seconds = until_s
+        self._conclude(len(self.slices))
         for pool in pools:
             hours = 0.0 if pool.tier.external else pool.replica_s / _HOUR_S
             self.replica_h[pool.tier.name] = hours
             self.gpu_h += hours * pool.tier.gpus
             self.usd += hours * pool.tier.usd_per_replica_hour
         self.usd += self.usd_external
+
+    def _conclude(self, until_minute: int) -> None:
+        """Nobody who came before then is answered any more, or so few that it changes nothing."""
+        for minute in [minute for minute in self._firsts if minute < until_minute]:
+            self.slices[minute].ttft_p95_s = self._firsts.pop(minute).quantile_s(0.95)
 
     @property
     def attainment(self) -> float:

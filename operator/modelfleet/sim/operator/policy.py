@@ -5,14 +5,13 @@ routers move within through the route table of `desired/table.py`, so whatever t
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.api.meta import Manifest, seconds
+from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.route_table import CascadeRoute
 from modelfleet.control.capacity import CapacityLoop
 from modelfleet.control.capacity import World as Around
@@ -27,6 +26,8 @@ from modelfleet.sim.policy import Orders, Published, Seen
 
 _HOUR_S = 3600.0
 _PERMILLE = 1000
+_COME_AND_GO = frozenset({"Scheduled", "Cold"})  # no trouble when they are False
+_HELD = frozenset({"PoolLimit", "MetricsPartlyStale"})  # and these are, though True
 
 
 class _Time:
@@ -108,16 +109,25 @@ class Operator:
 
     def said(self) -> list[str]:
         """What the conditions of all objects say now, as `Kind/name Type=Status Reason: message`."""
-        tiers = dict.fromkeys(self._tiers.values())
-        things: list[tuple[str, Any]] = [
-            (f"ModelTier/{name.name}", self._objects.tier(name.name)) for name in tiers
-        ]
-        things.append((f"Cascade/{self._cascade.name}", self._objects.cascade(self._cascade.name)))
         return [
             f"{label} {each.type}={each.status} {each.reason}: {each.message}"
-            for label, thing in things
-            for each in thing.status.conditions
+            for label, each in self._conditions()
         ]
+
+    def troubles(self) -> list[str]:
+        """The same, of what is not as it should be."""
+        return [
+            f"{label} {each.type}={each.status} {each.reason}: {each.message}"
+            for label, each in self._conditions()
+            if (each.status == "False" and each.type not in _COME_AND_GO) or each.reason in _HELD
+        ]
+
+    def _conditions(self) -> Iterator[tuple[str, Condition]]:
+        for name in dict.fromkeys(self._tiers.values()):
+            for each in self._objects.tier(name.name).status.conditions:
+                yield f"ModelTier/{name.name}", each
+        for each in self._objects.cascade(self._cascade.name).status.conditions:
+            yield f"Cascade/{self._cascade.name}", each
 
     def decide(self, seen: Seen) -> Orders:
         self._observe(seen)
