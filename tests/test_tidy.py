@@ -54,6 +54,7 @@ CROSS_CUTTING = {
     "router/test_one_answer": "no answer has bytes of two engines, whatever these do",
     "router/test_reliability": "engines that break at every byte, clients that leave at every stage",
     "router/test_tenants": "what pool, fair and keys are together: one tenant beside the others",
+    "sim/test_without_profile": "what plan/fill learns, on simulated engines",
     "router/test_rolled": "the law of many routers, and what the operator tells those that begin",
     "router/test_slow_start": "what state, pool and warmup are together when a replica comes",
     "router/test_slow": "clients that send or read too slowly, or too much at once",

@@ -16,7 +16,7 @@ from modelfleet.plan.rails import Course
 TEXT_BYTES_MAX = 65_536
 STARTS_MAX = 20  # of each tier
 _CHANGES_MAX = 64  # of each tier that are kept; a tier that changed more often within an hour flaps anyway
-_BY_TIER = ("samples", "courses", "missed")  # fields of State with one entry for each tier
+_BY_TIER = ("samples", "courses", "missed", "fills")  # fields of State with one entry for each tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from modelfleet.plan import bias, floor, joint, margin, misses, outage, rails
+from modelfleet.plan import bias, fill, floor, joint, margin, misses, outage, rails
 from modelfleet.plan.engine import Engine
 from modelfleet.plan.forecast import growth, lasting, level
 from modelfleet.plan.joint import Bound, Choice, Option
 from modelfleet.plan.rails import Course
-from modelfleet.plan.sizing import Carried, Lengths, Objectives, by_slots, carried, step_s, work_s
+from modelfleet.plan.sizing import Carried, Lengths, Objectives, carried, step_s, work_s
 
 _RATES_S = 2400.0  # of the past that is kept: what growth looks at, and the longest lead time
 _HOUR_S = 3600.0
@@ -114,6 +114,7 @@ class State:
     courses: tuple[Course, ...] = ()  # by tier
     missed: tuple[misses.Seen, ...] = ()  # by tier
     attained: margin.Attained = margin.Attained()  # noqa: RUF009  frozen
+    fills: tuple[fill.Fill, ...] = ()  # by tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def _sized(look: Look, state: State, settings: Settings) -> tuple[list[_Sized], 
     found = []
     for at, (tier, known) in enumerate(zip(look.tiers, state.samples, strict=True)):
         if tier.engine is None:
-            slots = by_slots(tier.slots, tier.answer_s)
+            slots = fill.carried(tier, state.fills[at])
             found.append(_Sized(slots, slots.rate_rps))
         elif tier.lengths is None:
             found.append(_Sized(Carried(), 0.0))
@@ -336,6 +337,7 @@ def _remembered(look: Look, state: State, settings: Settings) -> State:
             for tier, known, seen in zip(look.tiers, samples, missed, strict=True)
         ),
         attained,
+        fill.seen(look.tiers, state.fills, goal=settings.goal, seconds=look.since_s),
     )
 
 

@@ -112,7 +112,7 @@ def carried(engine: Engine, lengths: Lengths, goals: Objectives) -> Carried:
 def by_slots(slots: int, answer_s: float | None) -> Carried:
     """The same of an engine that no profile describes: most of its slots, for as long as its answers take.
 
-    It knows no objectives: an answer that is too slow at 70 % of the slots is a matter of fewer slots, or a profile.
+    It knows no objectives: what these allow is learned (plan/fill.py).
     """
     if not slots or not answer_s:
         return Carried()
