@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from modelfleet.control import capacity_status
+from modelfleet.control.capacity import status
 from modelfleet.plan import controls, group, pools, rails, rules, service_level, shares, weights
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "capacity.md").read_text()
@@ -31,7 +31,7 @@ NOT_REASONS = {
 def test_every_reason_is_in_the_document():
     sources = [
         Path(module.__file__ or "").read_text()
-        for module in (controls, group, pools, rails, rules, service_level, weights, shares, capacity_status)
+        for module in (controls, group, pools, rails, rules, service_level, weights, shares, status)
     ]
     used = {word for source in sources for word in WORD.findall(source)} - NOT_REASONS
 

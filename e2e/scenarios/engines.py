@@ -16,7 +16,7 @@ from e2e.cluster.imageset import RECIPES
 from e2e.demo.kube import Manifest
 from e2e.demo.traffic import Traffic
 from e2e.scenarios.world import World
-from modelfleet.control.capacity_observe import epoch_s, ready_since_s
+from modelfleet.control.capacity.observe import epoch_s, ready_since_s
 from modelfleet.sim.arrivals import staged
 
 IMAGE = next(recipe.tag for recipe in RECIPES if recipe.name == "vllm-standin")

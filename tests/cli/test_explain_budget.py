@@ -23,7 +23,9 @@ SAID = {"type": "WithinBudget", "status": "True", "reason": "Kept", "message": "
 
 def chat(**more: Any) -> dict[str, Any]:
     budget = {"window": "Day", "maxUSD": "50"}
-    return cascade_object("chat", **{"budget": budget, "status": {"cost": COST, "conditions": [SAID]}, **more})
+    return cascade_object(
+        "chat", **{"budget": budget, "status": {"cost": COST, "conditions": [SAID]}, **more}
+    )
 
 
 def test_what_was_spent_by_whom_and_where_it_goes():

@@ -9,13 +9,13 @@ import pytest
 from modelfleet import names
 from modelfleet.api.key import Key
 from modelfleet.control.adopted import LOOK_S, recall
-from modelfleet.control.capacity_observe import Pods, epoch_s, wanted_replicas
+from modelfleet.control.capacity.observe import Pods, epoch_s, wanted_replicas
 from modelfleet.control.tier import reconcile_tier
 from modelfleet.diff.adopted import Found
 from modelfleet.diff.reverts import REVERTS_MAX, WINDOW_S
 from modelfleet.errors import ClusterError, Conflict
 from modelfleet.plan.snapshot import Name
-from tests.control.capacity_fleet import SMALL, Fleet
+from tests.control.capacity.fleet import SMALL, Fleet
 from tests.diff.adopted_found import CALM, READY, SCALING, hpa
 from tests.fakes import World
 from tests.make import EXISTING, NAMESPACE, existing_object, existing_tier, merged, tier_object

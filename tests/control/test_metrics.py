@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.key import Key
-from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity.metrics import CapacityMetrics
 from modelfleet.control.metrics import StructureMetrics
 from tests.make import SETTINGS
 

@@ -28,10 +28,10 @@ from modelfleet.adapters.user_queries import UserQueries
 from modelfleet.adapters.workloads import KubeWorkloads
 from modelfleet.api.meta import Manifest, seconds
 from modelfleet.control import adopted, handlers
-from modelfleet.control.capacity import CapacityLoop, World
-from modelfleet.control.capacity_metrics import CapacityMetrics
-from modelfleet.control.capacity_sources import Sources
-from modelfleet.control.capacity_targets import targets
+from modelfleet.control.capacity.loop import CapacityLoop, World
+from modelfleet.control.capacity.metrics import CapacityMetrics
+from modelfleet.control.capacity.sources import Sources
+from modelfleet.control.capacity.targets import targets
 from modelfleet.control.context import Context, FleetSettingsCell
 from modelfleet.control.health import Health
 from modelfleet.control.metrics import StructureMetrics

@@ -2,8 +2,8 @@
 
 from modelfleet import names
 from modelfleet.api.key import Key
-from modelfleet.control.capacity_look import starting
-from modelfleet.control.capacity_observe import Pods
+from modelfleet.control.capacity.look import starting
+from modelfleet.control.capacity.observe import Pods
 from modelfleet.plan.snapshot import Name
 from modelfleet.sim.operator.objects import NAMESPACE, Objects
 from modelfleet.sim.policy import PodSeen

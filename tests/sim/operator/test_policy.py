@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.control.capacity_plan import GOAL
+from modelfleet.control.capacity.plan import GOAL
 from modelfleet.plan.load import INTERVAL_S
 from modelfleet.plan.planner import Settings
 from modelfleet.sim.arrivals import Day, staged, synthetic

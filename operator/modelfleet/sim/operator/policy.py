@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.meta import Condition, Manifest, seconds
 from modelfleet.api.route_table import CascadeRoute
-from modelfleet.control.capacity import CapacityLoop
-from modelfleet.control.capacity import World as Around
-from modelfleet.control.capacity_metrics import CapacityMetrics
+from modelfleet.control.capacity.loop import CapacityLoop
+from modelfleet.control.capacity.loop import World as Around
+from modelfleet.control.capacity.metrics import CapacityMetrics
 from modelfleet.desired import table, tier
 from modelfleet.errors import MetricsError
 from modelfleet.plan.load import FleetLoad
