@@ -1,18 +1,19 @@
 """Pods of one tier."""
 
+from dataclasses import replace
 from random import Random
 
 from modelfleet.plan.profiles import PROFILES
-from modelfleet.sim.fleet import ColdStart, Conditions, Tier
+from modelfleet.sim.fleet import ColdStart, Conditions, Hold, Tier
 from modelfleet.sim.pool import Pool
 from modelfleet.sim.replica import Job
 
 TIER = Tier("small", PROFILES["8b-h100"], replicas_start=2, cold=ColdStart(0, 10, 90, spread=0.0))
 
 
-def pool(conditions: Conditions | None = None) -> Pool:
+def pool(conditions: Conditions | None = None, *, tier: Tier = TIER) -> Pool:
     return Pool(
-        TIER,
+        tier,
         conditions or Conditions(),
         Random(1),
         on_first=lambda _job, _at_s: None,
@@ -65,3 +66,32 @@ def test_starts_that_fail_take_longer():
     one.scale(3, 0.0)
 
     assert one.starting[0].ready_s > 150
+
+
+def test_a_new_pod_gets_its_part_step_by_step():
+    one = pool()
+    for _ in range(80):
+        one.take(Job(prompt=10, cached=0, output=500), 1.0, deadline_s=900.0)
+    one.scale(3, 1.0)
+    one.advance(101.5)
+    taken = []
+    for at_s in (102.0, 107.0, 120.0):
+        one.ramp(at_s)
+        for _ in range(20):
+            one.take(Job(prompt=10, cached=0, output=500), at_s, deadline_s=900.0)
+        taken.append(one.ready[-1].in_flight)
+
+    assert taken[0] < 10
+    assert taken[0] < taken[1] < taken[2]
+    assert taken[2] > 30
+
+
+def test_who_waits_for_a_tier_that_sleeps_waits_so_long_and_no_more_than_so_many():
+    one = pool(tier=replace(TIER, replicas_start=0, hold=Hold(most=2, seconds=30.0)))
+    jobs = [Job(prompt=10, cached=0, output=5) for _ in range(3)]
+    told = [one.take(job, float(at), deadline_s=900.0) for at, job in enumerate(jobs)]
+
+    assert told == [None, None, "HoldFull"]
+    assert one.sleeps
+    assert one.left(30.0, deadline_s=120.0) == jobs[:1]
+    assert one.left(30.0, deadline_s=20.0) == jobs[1:2]

@@ -24,6 +24,7 @@ from modelfleet.sim.tally import Course, worst_hour
 
 _WIDE = Objectives(ttft_s=1e9, itl_s=1e9)
 _HOUR_S = 3600
+_BUSY = 0.1  # of a mean hour: with fewer requests a share says little
 
 
 class _Side:
@@ -106,6 +107,7 @@ class FluidOutcome:
     changes: int
     share_last: float
     share_last_worst_hour: float
+    share_last_worst_busy_hour: float  # of those with a tenth of a mean hour's requests and more
     lost_downs: int  # replicas taken away on a look that found nothing
 
 
@@ -166,6 +168,7 @@ class Fluid:
             share_last=sum(dear for dear, _ in self._hours)
             / max(1e-9, sum(total for _, total in self._hours)),
             share_last_worst_hour=worst_hour(self._hours),
+            share_last_worst_busy_hour=worst_hour(self._hours, busy=_BUSY),
             lost_downs=self._lost_downs,
         )
 

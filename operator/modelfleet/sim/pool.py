@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import count
 from random import Random
 
-from modelfleet.route import choose, waiting
+from modelfleet.route import choose, waiting, warmup
 from modelfleet.sim.fleet import Conditions, Tier
 from modelfleet.sim.policy import PodSeen
 from modelfleet.sim.replica import Job, Replica
@@ -58,18 +58,18 @@ class Pool:
         self._on_first, self._on_done, self._wake = on_first, on_done, wake
         self._pods: dict[Replica, Pod] = {}
         self._numbers = count()
+        self._warmup: warmup.Warmup[Replica] = warmup.Warmup()
         self._turn = 0
         self._hold_s = 0.0
         self._billed_s = 0.0
-        for _ in range(tier.replicas_start):
-            self._ready(self._pod(0.0, 0.0))
+        self._serve([self._pod(0.0, 0.0).replica for _ in range(tier.replicas_start)], 0.0)
 
     # What requests do.
 
     def take(self, job: Job, now_s: float, *, deadline_s: float) -> str | None:
         """Send it, or put it into the line; why not, else."""
         self._turn += 1
-        replica = choose.least_busy(self.ready, tried=(), turn=self._turn)
+        replica = self._choose(self._turn)
         if replica is not None:
             replica.add(job, now_s)
             self._wake(replica)
@@ -127,9 +127,19 @@ class Pool:
         self._admit(now_s)
 
     def _admit(self, now_s: float) -> None:
-        while self.line and (replica := choose.least_busy(self.ready, tried=(), turn=0)) is not None:
+        while self.line and (replica := self._choose(0)) is not None:
             replica.add(self.line.popleft(), now_s)
             self._wake(replica)
+
+    def _choose(self, turn: int) -> Replica | None:
+        if self._warmup:
+            return warmup.least_busy(self.ready, tried=(), turn=turn)
+        return choose.least_busy(self.ready, tried=(), turn=turn)
+
+    def ramp(self, now_s: float) -> None:
+        """What is new gets a little more of the load."""
+        if self._warmup:
+            self._warmup.ramp(now_s)
 
     # What the operator does.
 
@@ -144,7 +154,7 @@ class Pool:
                 self.starting.pop()
             else:
                 replica = min(self.ready, key=lambda one: one.in_flight)
-                self.ready.remove(replica)
+                self._serve([one for one in self.ready if one is not replica], now_s)
                 pod = self._pods[replica]
                 pod.gone_s = now_s
                 self.draining.append(pod)
@@ -153,10 +163,12 @@ class Pool:
         """Bill what ran until now; let pods become ready or vanish."""
         self.replica_s += self.pods * (now_s - self._billed_s)
         self._billed_s = now_s
-        for pod in [pod for pod in self.starting if pod.ready_s <= now_s]:
+        begun = [pod for pod in self.starting if pod.ready_s <= now_s]
+        for pod in begun:
             self.starting.remove(pod)
             self.cold_starts_s = [*self.cold_starts_s[-99:], pod.ready_s - pod.born_s]
-            self._ready(pod)
+        if begun:
+            self._serve([*self.ready, *(pod.replica for pod in begun)], now_s)
         for pod in [pod for pod in self.draining if pod.replica.in_flight == 0]:
             self.draining.remove(pod)
             del self._pods[pod.replica]
@@ -168,15 +180,18 @@ class Pool:
         if not self.ready:
             return []
         replica = max(self.ready, key=lambda one: one.in_flight)
-        self.ready.remove(replica)
+        self._serve([one for one in self.ready if one is not replica], now_s)
         del self._pods[replica]
         lost = replica.jobs()
         self.scale(self.wanted, now_s)
         return lost
 
-    def _ready(self, pod: Pod) -> None:
-        pod.replica.room = self.tier.room
-        self.ready.append(pod.replica)
+    def _serve(self, replicas: list[Replica], now_s: float) -> None:
+        """These are the ones that requests are sent to now."""
+        for replica in replicas:
+            replica.room = self.tier.room
+        self._warmup.arrive(self.ready, replicas, now_s)
+        self.ready = replicas
 
     def _pod(self, born_s: float, ready_s: float) -> Pod:
         replica = Replica(self._engine, on_first=self._on_first, on_done=self._on_done)

@@ -36,6 +36,7 @@ class Job:
 class Replica:
     """Takes jobs; `due_s` says when `step()` must be called next."""
 
+    seed = 0  # of its address, which requests are not sent by here
     __slots__ = (
         "_clock",
         "_context",
@@ -57,6 +58,7 @@ class Replica:
         "room",
         "tokens_out",
         "waiting",
+        "warmth",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +74,7 @@ class Replica:
         self.waiting: deque[Job] = deque()
         self.in_flight = 0  # what a router counts: from sending the request to the end of its answer
         self.room = 0  # what a router gives it at most; its pool's matter
+        self.warmth = 1.0  # likewise: less while it is new
         self.preemptions = 0
         self.tokens_out = 0
         self.due_s = NEVER_S

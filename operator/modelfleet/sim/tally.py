@@ -21,8 +21,11 @@ _POOR = 0.95
 _OPEN_SLICES = 10  # that may still get answers
 
 
-def worst_hour(minutes: Sequence[tuple[float, float]]) -> float:
-    """The least part of any rolling hour.  `minutes`: the part's answers and all, by minute; 1 where there are none."""
+def worst_hour(minutes: Sequence[tuple[float, float]], *, busy: float = 0.0) -> float:
+    """The least part of any rolling hour.  `minutes`: the part's answers and all, by minute; 1 where there are none.
+
+    `busy`: times the answers of a mean hour that one must have to count.
+    """
     hour = round(_HOUR_S / _SLICE_S)
     parts = list(accumulate((part for part, _ in minutes), initial=0.0))
     totals = list(accumulate((total for _, total in minutes), initial=0.0))
@@ -30,7 +33,8 @@ def worst_hour(minutes: Sequence[tuple[float, float]]) -> float:
     spans = [
         (parts[end] - parts[max(0, end - hour)], totals[end] - totals[max(0, end - hour)]) for end in ends
     ]
-    return min((part / total for part, total in spans if total > 0), default=1.0)
+    least = busy * totals[-1] * min(1.0, hour / max(1, len(minutes)))
+    return min((part / total for part, total in spans if total > 0 and total >= least), default=1.0)
 
 
 class Latencies:

@@ -262,8 +262,9 @@ class World:
             self._hurry(())
 
     def _hold(self) -> None:
-        """What waits at tiers that run nothing: some for too long, and all for somebody who wakes them."""
+        """New replicas get warm; what waits at tiers that run nothing does so for too long, or for who wakes them."""
         for pool in self._pools:
+            pool.ramp(self.now_s)
             for job in pool.left(self.now_s, deadline_s=self.cascade.deadline_s):
                 self.tally.refused(job.owner, self.now_s)  # type: ignore[arg-type]
         wanted = [pool.tier.name for pool in self._pools if pool.sleeps and pool.line and not pool.wanted]
