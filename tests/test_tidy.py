@@ -173,6 +173,18 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def test_no_test_file_is_needed_by_another() -> None:
+    # What several share has a module named for it: nobody should have to open a test for anything but its story.
+    borrowed = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in python("tests")
+        for name in imported(path)
+        if name.startswith("tests.") and name.rsplit(".", 1)[-1].startswith("test_")
+    ]
+
+    assert borrowed == []
+
+
 def test_every_module_is_imported_by_another() -> None:
     # The benchmark runs parts of the simulator that no command needs.
     used = {name for path in modules() for name in imported(path) if dotted(path) != name}

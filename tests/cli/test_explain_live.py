@@ -15,7 +15,7 @@ from modelfleet.plan import learned, record
 from modelfleet.plan.learned import Learned
 from modelfleet.plan.planner import Settings, plan
 from modelfleet.plan.record import Record
-from tests.plan.test_planner import CALM, STEADY
+from tests.plan.calm_look import CALM, STEADY
 
 pytestmark = pytest.mark.controlplane
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelfleet.cli.main import app
-from tests.sim.test_scenario import CASCADE, TIERS
+from tests.sim.written import CASCADE, TIERS
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 # There are no questions here, so nothing could be judged.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from modelfleet.plan.alternatives import alternatives
 from modelfleet.plan.planner import Settings
-from tests.plan.test_planner import CALM, SMALL, STEADY
+from tests.plan.calm_look import CALM, SMALL, STEADY
 
 
 def test_each_is_told_with_its_price():

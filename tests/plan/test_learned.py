@@ -7,7 +7,7 @@ import pytest
 from modelfleet.plan.learned import TEXT_BYTES_MAX, Learned, Start, decode, encode, state_of, with_start
 from modelfleet.plan.planner import Plan, Settings, State, plan
 from modelfleet.plan.rails import Course
-from tests.plan.test_planner import BIG, CALM, SMALL
+from tests.plan.calm_look import BIG, CALM, SMALL
 
 START = Start("uid-1", 1.0, 20.0, 30.0, 60.0)
 NAMES = ("small", "big")

@@ -12,7 +12,7 @@ from modelfleet.plan.planner import Settings, State, TierPlan
 from modelfleet.plan.publish import Carries
 from modelfleet.plan.snapshot import Name
 from tests.make import NAMESPACE, cascade
-from tests.plan.test_planner import CALM
+from tests.plan.calm_look import CALM
 
 TIERS = tuple(Name(NAMESPACE, name) for name in ("small", "big"))
 CHAT = cascade(

@@ -7,7 +7,7 @@ from modelfleet.plan.fleet import Planned, Planning
 from modelfleet.plan.group import Group
 from modelfleet.plan.planner import Settings, plan
 from modelfleet.plan.snapshot import Name
-from tests.plan.test_planner import CALM, STEADY
+from tests.plan.calm_look import CALM, STEADY
 
 OWNER, OTHER = Name("ns", "chat"), Name("ns", "bulk")
 TIERS = (Name("ns", "small"), Name("ns", "big"))

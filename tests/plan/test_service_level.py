@@ -10,7 +10,7 @@ from modelfleet.plan.planner import Look, Plan, Settings, State, plan
 from modelfleet.plan.service_level import WithinSlo, attained, judge
 from modelfleet.plan.sizing import Objectives
 from tests.make import cascade
-from tests.plan.test_planner import BIG, CALM, SMALL, STEADY
+from tests.plan.calm_look import BIG, CALM, SMALL, STEADY
 
 ALONE = replace(CALM, tiers=(replace(SMALL, share=1.0),))
 

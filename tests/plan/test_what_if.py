@@ -12,7 +12,7 @@ from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.record import Record
 from modelfleet.plan.what_if import what_if
 from tests.make import cascade, tier
-from tests.plan.test_planner import CALM, STEADY
+from tests.plan.calm_look import CALM, STEADY
 
 RECORD = Record("chat", ("chat",), CALM, plan(CALM, STEADY, Settings())[0], Settings())
 SETTINGS = FleetSettings.model_validate(

@@ -17,7 +17,7 @@ from modelfleet.plan.learned import Learned
 from modelfleet.plan.snapshot import Name
 from tests.control.capacity.fleet import Api, Store, Watch
 from tests.make import cascade
-from tests.plan.test_planner import CALM, STEADY
+from tests.plan.calm_look import CALM, STEADY
 
 NAME = Name("models", "chat")
 CHAT: Cascade = cascade("chat")

@@ -10,7 +10,7 @@ from modelfleet.plan.group import Group
 from modelfleet.plan.learned import Start
 from modelfleet.plan.planner import Settings, State, plan
 from modelfleet.plan.snapshot import Name
-from tests.plan.test_planner import CALM, STEADY
+from tests.plan.calm_look import CALM, STEADY
 
 CHAT, SMALL, BIG = Name("ns", "chat"), Name("ns", "small"), Name("ns", "big")
 GROUP = Group(CHAT, (CHAT,), (SMALL, BIG), pooled=True)
