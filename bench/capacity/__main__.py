@@ -45,7 +45,7 @@ def main() -> int:
     if told.quick:
         return quickly(told.cache)
     if told.traces is None or not told.traces.is_dir():
-        print("no folder of traces: give --traces or MODELFLEET_TRACES (docs/capacity.md says what is in it)")
+        print("no folder of traces: give --traces or MODELFLEET_TRACES (docs/simulate.md says what is in it)")
         return 2
     cells = Cells(told.cache, told.traces, seconds=told.seconds)
     ahead.run(cells, _fluid, jobs=told.jobs)

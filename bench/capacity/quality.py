@@ -1,7 +1,7 @@
 """A cascade that judges answers: a small model, a larger one and an API, with what real models got right.
 
 The correctness and confidence of each model for each question are read from a folder of the user's (`--quality` or
-MODELFLEET_CASCADE_DATA; docs/capacity.md says what is in it).  The bars are chosen on one half of the questions, for a
+MODELFLEET_CASCADE_DATA; docs/simulate.md says what is in it).  The bars are chosen on one half of the questions, for a
 floor of quality, and everything is measured on the other half, request by request.
 """
 

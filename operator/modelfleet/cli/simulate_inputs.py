@@ -127,7 +127,7 @@ def check_load(trace: str, folder: Path | None) -> None:
     if trace in ("synthetic", "staged"):
         return
     if folder is None:
-        text = "give --traces or MODELFLEET_TRACES (docs/capacity.md says what is in it)"
+        text = "give --traces or MODELFLEET_TRACES (docs/simulate.md says what is in it)"
         raise ValueError(f"{trace} is read from a folder: {text}")
     missing = [name for name in _files(trace) if not (folder / name).is_file()]
     if missing:

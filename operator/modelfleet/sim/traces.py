@@ -1,6 +1,6 @@
 """Public traces of model serving, read from a folder of the user's: none of them is part of this project.
 
-`docs/capacity.md` says where each can be had and in which shape it is read.
+`docs/simulate.md` says where each can be had and in which shape it is read.
 """
 
 import csv
