@@ -99,3 +99,17 @@ def test_a_mistake_is_told_in_a_line(fleet: Path, args: list[str], says: str):
     assert code == 2
     assert says in " ".join(text.split())
     assert "Traceback" not in text
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path):
+    code, text = run("-f", tmp_path / "none.yaml")
+
+    assert code == 2
+    assert "none.yaml cannot be read: No such file or directory" in " ".join(text.split())
+
+
+def test_a_trace_that_ends_early_is_told(fleet: Path):
+    code, text = run("-f", fleet, "--trace", "staged", "--hours", 0.9, "--policy", "static")
+
+    assert code == 0
+    assert "the load ends after 0.68 h, and the fleet runs on until 0.9 h" in text

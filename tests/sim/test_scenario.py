@@ -76,11 +76,14 @@ OTHER = CASCADE.replace("name: chat}", "name: code}").replace("modelName: chat",
             id="nothing says how fast a tier is",
         ),
         pytest.param(
-            [TIERS.replace("maxReplicas: 6", "maxReplica: 6"), CASCADE], {}, "spec.scaling.maxReplicas: Field required", id="a field that is missing"
+            [TIERS.replace("maxReplicas: 6", "maxReplica: 6"), CASCADE], {}, "spec.scaling.maxReplica: no such field; did you mean maxReplicas?", id="a field that is misspelt"
         ),
         pytest.param(
             [TIERS, CASCADE.replace("weight: {initial: 3}", "weights: {initial: 3}")], {}, "spec.tiers[0].weights: no such field; did you mean weight?", id="a field that nobody knows"
         ),
+        pytest.param([TIERS.replace("kind: ModelTier", "kind: Modeltier"), CASCADE], {}, "there is no kind 'Modeltier'; there are: ModelTier, Cascade", id="a kind that is misspelt"),
+        pytest.param([TIERS.replace("maxReplicas: 6", "maxReplicas: 0"), CASCADE], {}, "maxReplicas", id="bounds that cross"),
+        pytest.param([TIERS.replace("minReplicas: 1", "minReplicas: 0"), CASCADE], {}, "minReplicas 0 needs idle: add idle: {} or", id="nothing runs, and nobody wakes it"),
         pytest.param([TIERS.replace("maxReplicas: 6", "maxReplicas: x"), CASCADE], {}, "spec.scaling.maxReplicas", id="a value that is none"),
     ],
 )  # fmt: skip

@@ -9,7 +9,6 @@ from typing import Annotated, NoReturn
 import structlog
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -29,6 +28,7 @@ _OPERATOR = "operator"
 _POLICIES = (_OPERATOR, *KNOWN)
 _MONDAY = "2026-01-05T00:00"  # when a run begins, unless --start says otherwise
 _COLUMN_CHARS, _FRAME_CHARS, _HEADING_CHARS = 8, 3, 21  # of the table
+_SHORT = 0.95  # of the time asked for
 _CRITICAL = 50  # nothing of what the loop logs
 _console = Console()
 _aside = Console(stderr=True)
@@ -151,9 +151,10 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
     except (BadScenario, OSError, ValueError) as err:
         _stop(str(err))
     load = f"{trace}, {hours:g} h from {start}, {', '.join(path.name for path in files)}"
-    _say(scenario, names, prices=bool(price))
+    _say(scenario, names)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_CRITICAL))
     runs = [_run(name, setting) for name in names]
+    _warn_of_end(runs[0][1].ended_s, setting.seconds)
     _show(load, [found for found, _ in runs])
     if output is not None:
         output.write_text(json.dumps(report.document(load, scenario.fleet, runs), indent=1) + "\n")
@@ -176,20 +177,31 @@ def _check(names: Sequence[str], written: Sequence[Path | None]) -> None:
             raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
-def _say(scenario: Scenario, names: Sequence[str], *, prices: bool) -> None:
+def _say(scenario: Scenario, names: Sequence[str]) -> None:
     """What the figures leave out."""
     for line in scenario.unsimulated:
-        _aside.print(f"[yellow]not simulated:[/yellow] {escape(line)}", highlight=False)
+        _tell(f"not simulated: {line}")
     controls = [name for name in names if name != _OPERATOR]
     if controls and scenario.controlled:
-        text = f"{', '.join(scenario.controlled)}: only the operator heeds them, {', '.join(controls)} do not"
-        _aside.print(f"[yellow]not simulated:[/yellow] {text}", highlight=False)
+        who = ", ".join(controls)
+        _tell(f"not simulated: {', '.join(scenario.controlled)}: only the operator heeds them, {who} do not")
     free = [tier.name for tier in scenario.fleet.tiers if not tier.external and not tier.usd_per_replica_hour]
-    if free and not prices:
-        text = (
+    if free:
+        _tell(
             f"no price of tier {', '.join(free)}: dollars leave it out; give --price TIER=USD or --settings"
         )
-        _aside.print(text, highlight=False)
+
+
+def _warn_of_end(ended_s: float, seconds: float) -> None:
+    """A trace may be shorter than what is asked for: the fleet costs money all the same."""
+    if not ended_s:
+        _tell("not one request came: the trace has none for this time; see --day and --hours")
+    elif ended_s < _SHORT * seconds:
+        _tell(f"the load ends after {ended_s / 3600:.2f} h, and the fleet runs on until {seconds / 3600:g} h")
+
+
+def _tell(text: str) -> None:
+    _aside.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
@@ -226,7 +238,7 @@ def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
         tally = world.run(setting.seconds)
     if operator is not None:
         for line in operator.troubles():
-            _aside.print(f"[yellow]at the end:[/yellow] {escape(line)}", highlight=False)
+            _tell(f"at the end: {line}")
         operator.close()
     return report.result(name, tally), tally
 
@@ -256,5 +268,5 @@ def _write_page(path: Path, load: str, scenario: Scenario, runs: list[tuple[Resu
 
 
 def _stop(message: str) -> NoReturn:
-    _aside.print(f"[red]modelfleet simulate:[/red] {message}", highlight=False)
+    _tell(f"modelfleet simulate: {message}")
     raise typer.Exit(2)

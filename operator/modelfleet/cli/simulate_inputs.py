@@ -38,6 +38,8 @@ def documents(files: Sequence[Path]) -> list[Any]:
     for path in files:
         try:
             found += yaml.safe_load_all(path.read_text())
+        except OSError as err:
+            raise ValueError(f"{path} cannot be read: {err.strerror}") from None
         except yaml.YAMLError as err:
             raise ValueError(f"{path} is no YAML: {' '.join(str(err).split())}") from None
     return found

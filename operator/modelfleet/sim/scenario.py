@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from modelfleet import names
 from modelfleet.api.cascade import Cascade, CascadeTier, initial_weights
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.judging import OPEN_THRESHOLD
@@ -29,6 +30,7 @@ PROFILE_ANNOTATION = "modelfleet.dev/profile"
 _API_PROFILE = (
     "70b-h100-tp4"  # an API answers as fast as this with nothing else to do, unless a profile is given
 )
+_KINDS = ("ModelTier", "Cascade")
 _PERCENT = 100
 _PERMILLE = 1000
 
@@ -75,6 +77,7 @@ Scores = Callable[[Sequence[str]], Sequence[Question]]  # by steps of the Cascad
 def read(documents: Iterable[Any], told: Told = Told(), *, scores: Scores = lambda _steps: ()) -> Scenario:
     """The fleet of one Cascade.  Raises BadScenario when an object is missing, ambiguous or not valid."""
     objects = [document for document in documents if isinstance(document, dict)]
+    _check_kinds(objects)
     tiers = {tier.metadata.name: tier for tier in _all(objects, "ModelTier", ModelTier)}
     cascades = _all(objects, "Cascade", Cascade)
     found = _pick(cascades, told.cascade)
@@ -83,6 +86,8 @@ def read(documents: Iterable[Any], told: Told = Told(), *, scores: Scores = lamb
             raise BadScenario(
                 f"Cascade {found.metadata.name!r} names ModelTier {step.tier_ref.name!r}, which no file has"
             )
+    for tier in tiers.values():
+        _check_bounds(tier)
     named = {step.tier_ref.name: tiers[step.tier_ref.name] for step in found.spec.tiers}
     weights = initial_weights(found.spec)
     last = found.spec.tiers[-1]
@@ -125,28 +130,52 @@ def _all(objects: Sequence[Mapping[str, Any]], kind: str, model: type[Any]) -> l
         if document.get("kind") != kind:
             continue
         name = (document.get("metadata") or {}).get("name", "?")
+        for typo in typos(document, model):
+            raise BadScenario(f"{kind} {name!r}: {typo}")
         try:
             found.append(model.model_validate(document))
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise BadScenario(f"{kind} {name!r}: {where}: {first['msg']}") from None
-        for typo in typos(document, model):
-            raise BadScenario(f"{kind} {name!r}: {typo}")
     return found
 
 
+def _check_kinds(objects: Sequence[Mapping[str, Any]]) -> None:
+    """Ours alone: files may hold Secrets and the like beside them."""
+    for document in objects:
+        kind = str(document.get("kind"))
+        if kind in _KINDS:
+            continue
+        ours = str(document.get("apiVersion", "")).startswith(f"{names.GROUP}/")
+        if ours or kind.lower() in {known.lower() for known in _KINDS}:
+            raise BadScenario(f"there is no kind {kind!r}; there are: {', '.join(_KINDS)}")
+
+
+def _check_bounds(tier: ModelTier) -> None:
+    """What the API server would refuse, and a simulation would make nonsense of."""
+    scaling, name = tier.spec.scaling, tier.metadata.name
+    if scaling is None:
+        return
+    if scaling.min_replicas > scaling.max_replicas:
+        raise BadScenario(f"ModelTier {name!r}: minReplicas must not be above maxReplicas")
+    if scaling.min_replicas == 0 and scaling.idle is None:
+        raise BadScenario(
+            f"ModelTier {name!r}: minReplicas 0 needs idle: add idle: {{}} or set minReplicas to 1"
+        )
+
+
 def _pick(found: Sequence[Cascade], name: str | None) -> Cascade:
-    names = sorted(one.metadata.name for one in found)
+    there = sorted(one.metadata.name for one in found)
     if name is None and len(found) == 1:
         return found[0]
     for one in found:
         if one.metadata.name == name:
             return one
-    if not names:
+    if not there:
         raise BadScenario("no file has a Cascade")
     wanted = "give --cascade with one of" if name is None else f"there is no Cascade {name!r}; there are"
-    raise BadScenario(f"{wanted}: {', '.join(names)}")
+    raise BadScenario(f"{wanted}: {', '.join(there)}")
 
 
 def _slo(cascade: Cascade, told: Told) -> fleet.Slo:

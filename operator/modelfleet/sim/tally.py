@@ -182,6 +182,11 @@ class Tally:
         return self.good / self.arrivals if self.arrivals else 1.0
 
     @property
+    def ended_s(self) -> float:
+        """When the last request came, within a minute; 0: none did."""
+        return max((one.at_s + _SLICE_S for one in self.slices if one.arrived), default=0.0)
+
+    @property
     def quality(self) -> float | None:
         """Part of the answers that are right; None where the questions' answers are not known."""
         answers = sum(self.answers)

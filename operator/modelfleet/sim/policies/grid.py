@@ -62,12 +62,12 @@ _PARTS: Sequence[Constants] = tuple(
     (small, big) for small in (0.6, 0.7, 0.8, 0.9) for big in (0.75, 1.0, 1.25, 1.5, 1.8)
 )
 _ALONE: Sequence[Constants] = tuple((part,) for part in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
-# How far ahead, how much room, and what part may miss; the poorer the goal, the less of the first two is worth having.
+# How far ahead, how much room, and what part may miss.  Where much may, neither of the first two is worth having.
 _OURS: Sequence[Constants] = (
-    *((0.5, 0.0, misses) for misses in (0.004, 0.0055, 0.0075, 0.01, 0.015, 0.025, 0.06, 0.12, 0.3)),
+    *((0.0, 0.0, misses) for misses in (0.025, 0.12, 0.5)),
+    *((0.5, 0.0, misses) for misses in (0.004, 0.0055, 0.0075, 0.01, 0.015, 0.025, 0.06)),
     *((0.75, 0.5, misses) for misses in (0.007, 0.015)),
     *((0.9, 1.5, misses) for misses in (0.004, 0.007, 0.015)),
-    *((0.0, 0.0, misses) for misses in (0.12, 0.5)),
 )
 
 _UNSURE = Settings(peak=0.5, deviations=0.0, reach=0.0)
