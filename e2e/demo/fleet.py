@@ -11,7 +11,6 @@ from typing import Any
 from e2e.demo.kube import Kube, Manifest, NotSeen
 
 KINDS = {"modeltiers": "ModelTier", "cascades": "Cascade"}
-READ_CHARS = 65536
 
 
 @dataclass(frozen=True)
