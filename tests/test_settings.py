@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -22,3 +24,9 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch):
 
     with pytest.raises(ValidationError, match="workers"):
         Settings()
+
+
+def test_the_page_of_settings_has_every_variable():
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+
+    assert [name for name in Settings.model_fields if f"`MODELFLEET_{name.upper()}`" not in page] == []

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from modelfleet.api.cascade import CascadeSpec
+from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.api.model_tier import ModelTierSpec
 
 ROOT = Path(__file__).parents[1]
@@ -244,7 +245,7 @@ def inner_models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from inner_models(argument)
 
 
-@pytest.mark.parametrize("spec", [ModelTierSpec, CascadeSpec])
+@pytest.mark.parametrize("spec", [ModelTierSpec, CascadeSpec, FleetSettings])
 def test_every_field_of_a_spec_is_read_by_somebody(spec: type[BaseModel]) -> None:
     # A field that is accepted and ignored is a defect.
     read = {
