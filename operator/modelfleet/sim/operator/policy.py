@@ -27,7 +27,8 @@ from modelfleet.sim.policy import Orders, Published, Seen
 _HOUR_S = 3600.0
 _PERMILLE = 1000
 _COME_AND_GO = frozenset({"Scheduled", "Cold"})  # no trouble when they are False
-_HELD = frozenset({"PoolLimit", "MetricsPartlyStale"})  # and these are, though True
+_FIXED = frozenset({"Disabled", "NotScalable"})  # nor is a size that the user chose
+_HELD = frozenset({"PoolLimit", "MetricsPartlyStale"})  # but these are, though True
 
 
 class _Time:
@@ -119,7 +120,8 @@ class Operator:
         return [
             f"{label} {each.type}={each.status} {each.reason}: {each.message}"
             for label, each in self._conditions()
-            if (each.status == "False" and each.type not in _COME_AND_GO) or each.reason in _HELD
+            if (each.status == "False" and each.type not in _COME_AND_GO and each.reason not in _FIXED)
+            or each.reason in _HELD
         ]
 
     def _conditions(self) -> Iterator[tuple[str, Condition]]:
