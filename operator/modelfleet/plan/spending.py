@@ -17,9 +17,11 @@ from modelfleet.api.budget import Window
 
 _HOUR_S = 3600.0
 _LATELY_S = 3600.0  # over which rates and shares are taken
-# So long a process that is not heard of is remembered.  One that began before that and is not known might have been
-# forgotten: what it has counted so far may stand in the ledger already.
+# So long a process that is not heard of is remembered.  One that is not known and began before that might have been
+# forgotten, so what it has counted may stand in the ledger already.  Half of it is for clocks that differ.
 KEEP_S = 600.0
+_NEW_S = KEEP_S / 2
+_CLOCKS_S = 60.0  # by which one that began with the ledger may seem to be older
 MARKS_MAX = 300  # routers of a namespace, those included that went within KEEP_S
 
 
@@ -225,7 +227,7 @@ def _before(ledger: Ledger, pod: str, now: Told) -> Told:
     mark = ledger.marks.get(pod)
     if mark is not None and mark.told.began_s == now.began_s:
         return mark.told
-    is_new = now.began_s >= max(ledger.began_s, ledger.at_s - KEEP_S)
+    is_new = now.began_s >= max(ledger.began_s - _CLOCKS_S, ledger.at_s - _NEW_S)
     return Told(now.began_s, {}, {}, {}) if is_new else now
 
 
