@@ -48,6 +48,7 @@ _OURS = (
     "plan/bias",
     "plan/forecast",
     "plan/outage",
+    "plan/fill",
     "plan/joint",
     "sim/policies/ours",
 )

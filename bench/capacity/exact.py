@@ -11,10 +11,12 @@ from typing import Any
 from bench.figures import ROOT
 from modelfleet.plan.planner import Look, Settings, State, TierLook, plan
 from modelfleet.plan.profiles import PROFILES
-from modelfleet.plan.sizing import Lengths, Objectives
+from modelfleet.plan.sizing import Lengths, Objectives, capacity
 from modelfleet.sim.arrivals import staged
 from modelfleet.sim.fleet import Cascade, ColdStart, Slo, Tier
+from modelfleet.sim.policies.oracle import Oracle
 from modelfleet.sim.policies.ours import Joint, Lead
+from modelfleet.sim.policy import Policy
 from modelfleet.sim.replica import Job, Replica
 from modelfleet.sim.world import World
 
@@ -75,8 +77,8 @@ def recordings() -> tuple[list[float], list[float]]:
     return ttft_off, itl_off
 
 
-def ramp(seed: int, settings: Settings) -> Mapping[str, float]:
-    """The staged ramp with our planner: attainment in percent, and mean replicas over its window."""
+def ramp(seed: int, policy: Policy) -> Mapping[str, float]:
+    """The staged ramp: attainment in percent, and mean replicas over its window."""
     seconds = float(sum(length for _, length in RAMP))
     tier = Tier(
         "32b",
@@ -89,13 +91,21 @@ def ramp(seed: int, settings: Settings) -> Mapping[str, float]:
     )
     cascade = Cascade((tier,), slo=Slo(3.0, 0.1))
     arrivals = staged(RAMP, prompt=4000, output=1000, seed=seed)
-    tally = World(cascade, arrivals, Lead(settings), seed=seed).run(seconds + 60)
+    tally = World(cascade, arrivals, policy, seed=seed).run(seconds + 60)
     replicas = [one.replicas[0] for one in tally.slices[: round(seconds / 60)] if one.replicas]
     return {
         "attainment_percent": 100 * tally.attainment,
         "replicas": sum(replicas) / len(replicas),
         "flips": tally.courses["32b"].flips,
     }
+
+
+def foreknown() -> Policy:
+    """Knows every second of the ramp, and runs replicas as full as the objectives allow."""
+    lengths, goals = Lengths(4000, 1000), Objectives(3.0, 0.1)
+    rate_rps = capacity(PROFILES["32b-h100-tp2"], lengths, goals).rate_rps
+    per_second = [rate for rate, seconds in RAMP for _ in range(seconds)]
+    return Oracle({"32b": rate_rps}, [*per_second, *[0.0] * 60], (1.0,))
 
 
 def requests_per_minute() -> float:
@@ -143,7 +153,8 @@ def everything() -> dict[str, Any]:
     return {
         "ttft_error_percent": ttft,
         "itl_error_percent": itl,
-        "ramp": [dict(ramp(seed, Settings())) for seed in range(3)],
+        "ramp": [dict(ramp(seed, Lead())) for seed in range(3)],
+        "ramp_foreknown": [dict(ramp(seed, foreknown())) for seed in range(3)],
         "requests_per_minute": requests_per_minute(),
         "decision_4_tiers_ms": decision_ms(4),
         "decision_500_cascades_s": [sum(decision_ms(2, 500)) / 1000],

@@ -7,13 +7,8 @@ from bench.capacity.cells import Cell, Cells
 from bench.capacity.fronts import Point, tuned
 from modelfleet.sim.policies.grid import FAMILIES
 
-GOALS = (
-    0.97,
-    0.985,
-    0.99,
-    0.995,
-    0.999,
-)  # every policy is tuned for each of them, so it has a front of its own
+# Every policy is tuned for each of them, so it has a front of its own.
+GOALS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.9925, 0.995, 0.9975, 0.999)
 OURS = {"one": "lead", "cascade": "joint"}
 PEERS = tuple(name for name, family in FAMILIES.items() if not family.ours)
 STATIC = ((0.6,), (0.7,), (0.85,), (1.0,), (1.2,))

@@ -94,6 +94,13 @@ class Comparison:
         cost = fronts.need(self.ours, level)
         return None if cost is None else 100 * (1 - cost / point.gpu_h)
 
+    def spared_on_shipped(self, name: str) -> float | None:
+        """GPU hours for each request within its objectives, beside the shipped peer: whatever attainment it has."""
+        point = self.shipped.get(name)
+        if point is None or self.cost is None or not self.level or not point.attainment:
+            return None
+        return 100 * (1 - self.cost / self.level / (point.gpu_h / point.attainment))
+
     @property
     def over_oracle(self) -> float | None:
         if self.oracle is None or self.cost is None or self.best is None:
@@ -113,6 +120,9 @@ def compared(found: Sequence[Comparison]) -> list[Figure]:
         figures += figure(
             name, {one.load: one.saved_on_shipped(peer) for one in by_fleet["one"]}, fewer, at_least=35
         )
+    for name, peer in (("llmd", "llmd-queue"), ("wva", "wva-v1")):
+        spared = {f"{one.load}/{one.fleet}": one.spared_on_shipped(peer) for one in found}
+        figures += figure(f"gpu_hours_per_kept_request_vs_shipped_{name}", spared, "% fewer GPU hours")
     loads = {f"{one.load}/{one.fleet}": one.over_oracle for one in found}
     figures += figure(NAMES[4], loads, "times its GPU hours", at_most=1.15)
     return figures
@@ -189,10 +199,16 @@ def measured(exact: Mapping[str, Any] | None) -> list[Figure]:
     """What was run at request level, and the planner's own time."""
     if exact is None:
         return [missing(name, "", "", LATE) for name in (*NAMES[5:7], *NAMES[10:])]
-    ramp = exact["ramp"]
+    ramp, known_before = exact["ramp"], exact["ramp_foreknown"]
     return [
         _runs(NAMES[5], [one["attainment_percent"] for one in ramp], "%", at_least=99),
         _runs(NAMES[6], [one["replicas"] for one in ramp], "replicas", at_most=5.7),
+        _runs(
+            "staged_ramp_foreknown_attainment_percent",
+            [one["attainment_percent"] for one in known_before],
+            "%",
+        ),
+        _runs("staged_ramp_foreknown_mean_replicas", [one["replicas"] for one in known_before], "replicas"),
         _runs(NAMES[10], exact["decision_4_tiers_ms"], "ms of CPU", at_most=10),
         _runs(NAMES[11], exact["decision_500_cascades_s"], "s of CPU", at_most=1),
         _runs(NAMES[12], exact["itl_error_percent"], "% of the recorded median", at_most=10),
@@ -211,8 +227,8 @@ def _runs(
 ) -> Figure:
     """The median of runs; for errors that is the median error."""
     value = median(runs)
-    target = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
-    met = value >= at_least if at_least is not None else value <= (at_most or 0.0)
+    met = value >= at_least if at_least is not None else None if at_most is None else value <= at_most
+    target = _target(at_least, at_most)
     return Figure(name, round(value, 3), round(min(runs), 3), round(max(runs), 3), unit, target, met)
 
 

@@ -17,3 +17,12 @@ from modelfleet.sim.tally import worst_hour
 )  # fmt: skip
 def test_worst_hour(minutes: list[tuple[float, float]], expected: float):
     assert worst_hour(minutes) == pytest.approx(expected)
+
+
+def test_an_hour_of_few_answers_may_be_left_out():
+    minutes = (
+        [(3.0, 10.0)] * 100 + [(0.0, 0.0)] * 80 + [(0.0, 1.0)] * 5 + [(0.0, 0.0)] * 60 + [(3.0, 10.0)] * 100
+    )
+
+    assert worst_hour(minutes) == 0.0
+    assert worst_hour(minutes, busy=0.1) > 0.25
