@@ -1,13 +1,16 @@
 """The direct source on real routers' pages over HTTP, and what becomes of it when they go."""
 
 import asyncio
+import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
 from prometheus_client import generate_latest
 
+from modelfleet.adapters import readings
 from modelfleet.adapters.direct import READ_S, DirectMetrics
 from modelfleet.adapters.pages import Pages
 from modelfleet.adapters.readings import SERIES
@@ -32,6 +35,10 @@ class Fleet:
     targets: Targets = field(default_factory=lambda: Targets(ROUTERS, (ENGINE,)))
     silent: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    lies: dict[str, str] = field(default_factory=dict)  # pages by address
+
+    def page(self, router: Pod) -> str:
+        return generate_latest(self.metrics[router.address].registry()).decode()
 
     def __post_init__(self) -> None:
         self.metrics = {pod.address: RouterMetrics("team", lambda: self.now) for pod in ROUTERS}
@@ -51,9 +58,11 @@ class Fleet:
         self.asked.append(host)
         if host in self.silent:
             raise httpx.ConnectTimeout("nobody")
+        if host in self.lies:
+            return httpx.Response(200, text=self.lies[host])
         if host == ENGINE.address:
             return httpx.Response(200, text=(RECORDED / "vllm-0.32.0/metrics-loaded.txt").read_text())
-        return httpx.Response(200, text=generate_latest(self.metrics[host].registry()).decode())
+        return httpx.Response(200, text=self.page(next(pod for pod in ROUTERS if pod.address == host)))
 
     def serve(self, *, requests: int, seconds: float = 0.3) -> None:
         for stats in self.stats:
@@ -173,3 +182,104 @@ async def test_over_http_as_pods_answer():
 
     assert (small.in_flight, small.waiting_engines, small.engines) == (3.0, 4.0, 1)
     assert one.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+HONEST, LIAR = ROUTERS
+LIES: dict[str, tuple[Callable[[str], str], int]] = {
+    "a negative counter": (lambda page: re.sub(r"(requests_started_total{.*}) .*", r"\1 -5.0", page), 1),
+    "a counter beyond all counting": (
+        lambda page: re.sub(r"(requests_started_total{.*}) .*", r"\1 1e+300", page),
+        1,
+    ),
+    "a gain that cannot be": (lambda page: re.sub(r"(tokens_total{.*}) .*", r"\1 1e+14", page), 1),
+    "a bucket whose bound is a word": (lambda page: page.replace('le="0.3"', 'le="soon"'), 1),
+    "ten megabytes of a label": (lambda page: page.replace('tier="s"', f'tier="{"s" * 10_000_000}"', 1), 1),
+    "a load of another namespace, too": (
+        lambda page: page + page.replace('fleet_namespace="team"', 'fleet_namespace="other"'),
+        2,
+    ),
+    "nothing": (lambda _: "", 1),
+}
+
+
+@pytest.mark.parametrize(("lie", "routers"), LIES.values(), ids=LIES)
+async def test_a_router_that_lies_is_silent_and_spoils_no_number(
+    fleet: Fleet, lie: Callable[[str], str], routers: int
+):
+    """Neither now nor for as long as its lie would be a part of any sum."""
+    for _ in range(15):
+        fleet.serve(requests=10)
+        await fleet.read()
+    for _ in range(4):
+        fleet.serve(requests=10)
+        fleet.lies[LIAR.address] = lie(fleet.page(LIAR))
+        await fleet.read()
+    load = await fleet.direct.load()
+
+    assert load.tiers[SMALL].routers == load.cascades[CHAT].routers == routers
+    assert set(load.tiers) == {SMALL}
+    assert set(load.cascades) == {CHAT}
+
+    fleet.lies.clear()
+    for _ in range(30):
+        fleet.serve(requests=10)
+        await fleet.read()
+    load = await fleet.direct.load(since_s=15.0)
+    small, chat = load.tiers[SMALL], load.cascades[CHAT]
+
+    assert small.routers == 2
+    assert small.rate_rps == pytest.approx(4.0, rel=0.1)  # ten of each in five seconds
+    assert chat.arrived == pytest.approx(60.0, rel=0.1)
+    assert small.prompt_tokens == pytest.approx(100.0)
+
+
+async def test_engines_that_do_not_answer_are_left_alone_for_a_while(fleet: Fleet):
+    fleet.silent.add(ENGINE.address)
+    for _ in range(12):
+        await fleet.read()
+    assert fleet.asked.count(ENGINE.address) == 1
+
+    fleet.silent.clear()
+    for _ in range(6):
+        await fleet.read()
+    assert (await fleet.direct.load()).tiers[SMALL].engines == 1
+
+
+async def test_series_that_somebody_makes_up_are_forgotten(fleet: Fleet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readings, "TOTALS_MAX", 2000)
+    known = []
+    for at in range(40):
+        page = fleet.page(LIAR)
+        fleet.lies[LIAR.address] = page + page.replace('model_tier="small"', f'model_tier="made-{at}"')
+        await fleet.read()
+        known.append(len(fleet.direct._readings._lately))
+
+    assert max(known) < 3000
+
+
+async def test_a_slow_router_costs_the_others_nothing():
+    """50 tiers behind eight routers, one of which takes longer than a page may."""
+    quick = [RouterMetrics("team") for _ in range(8)]
+    for metrics in quick:
+        for at in range(50):
+            metrics.tier("chat", f"s{at}", f"tier-{at}").in_flight = 1
+            metrics.pool(f"tier-{at}")
+    texts = [generate_latest(metrics.registry()).decode() for metrics in quick]
+    pods = tuple(Pod("team", f"router-{at}", f"10.0.0.{at}", 9090) for at in range(8))
+    slow = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        at = int(request.url.host.rpartition(".")[2])
+        if at == 7:
+            await slow.wait()
+        return httpx.Response(200, text=texts[at])
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    direct = DirectMetrics(
+        Pages(SERIES, time.monotonic, client=client), lambda: Targets(pods, ()), time.monotonic
+    )
+    load = await direct.load()
+
+    assert {tier.routers for tier in load.tiers.values()} == {7}
+    assert len(load.tiers) == 50
+    assert sum(tier.in_flight or 0 for tier in load.tiers.values()) == 350

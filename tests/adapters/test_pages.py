@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -117,3 +118,40 @@ async def test_a_silent_pod_costs_the_timeout(monkeypatch: pytest.MonkeyPatch):
     pods.go_on.clear()
 
     assert await pods.values("10.0.0.1") == [None]
+
+
+async def test_what_was_packed_is_not_unpacked():
+    bomb = gzip.compress(f"{NAME} 3\n".encode() + b"#" * 50_000_000)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(bomb))
+
+    pages = Pages({NAME}, lambda: 1.0, client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+
+    assert await pages.of_routers(["10.0.0.1"]) == [None]
+
+
+async def test_engines_that_swallow_packets_take_no_place_of_a_router():
+    pods = Pods()
+    pods.go_on.clear()
+    engines = asyncio.create_task(pods.pages.read([(f"10.1.0.{i}", 8000) for i in range(200)], engines=True))
+    await until(lambda: pods.under_way == module.ENGINES_AT_ONCE)
+    router = asyncio.create_task(pods.values("10.0.0.1"))
+    await until(lambda: "10.0.0.1" in pods.asked)
+    pods.go_on.set()
+
+    assert await router == [[3.0]]
+    await engines
+
+
+async def test_what_nobody_waits_for_any_more_is_not_asked():
+    pods = Pods()
+    pods.go_on.clear()
+    many = asyncio.create_task(pods.values(*(f"10.0.0.{i}" for i in range(100))))
+    await until(lambda: pods.under_way == module.AT_ONCE)
+    many.cancel()
+    await asyncio.gather(many, return_exceptions=True)
+    pods.go_on.set()
+
+    assert await pods.values("10.2.0.1") == [[3.0]]
+    assert len(pods.asked) == module.AT_ONCE + 1

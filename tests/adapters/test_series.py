@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelfleet.adapters import series
 from modelfleet.adapters.readings import SERIES
 from modelfleet.adapters.series import SeriesReader
 from modelfleet.router.metrics import RouterMetrics
@@ -87,3 +88,55 @@ def test_what_is_no_number_is_no_sample():
 
     for _ in range(2):
         assert list(reader.read(f'{IN_FLIGHT}{{a="b"}} NaN\n{IN_FLIGHT}{{a="c"}} 2\n').values()) == [2.0]
+
+
+LIES = {
+    "a negative counter": (f"{IN_FLIGHT} -1\n", "is -1"),
+    "more than can be added up": (f"{IN_FLIGHT} 1e300\n", "is 1e\\+300"),
+    "ten megabytes of a label": (f'{IN_FLIGHT}{{a="{"x" * 10_000_000}"}} 1\n', "characters"),
+    "a bucket whose bound is a word": (f'{IN_FLIGHT}{{le="high"}} 1\n', "high"),
+    "a bucket without a bound": (f'{IN_FLIGHT}{{le="NaN"}} 1\n', "without a bound"),
+    "lines without end": ("\n" * (series.LINES_MAX + 1), "lines"),
+}
+
+
+@pytest.mark.parametrize(("page", "why"), LIES.values(), ids=LIES)
+def test_what_no_honest_pod_says_makes_a_page_none(page: str, why: str):
+    # Half of it would be a number that is too small.
+    with pytest.raises(ValueError, match=why):
+        SeriesReader(SERIES).read(f'{IN_FLIGHT}{{a="b"}} 2\n{page}')
+
+
+def test_more_series_than_a_router_has_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(series, "PAGE_SERIES_MAX", 1000)
+    page = "".join(f'{IN_FLIGHT}{{a="{at}"}} 1\n' for at in range(1001))
+
+    with pytest.raises(ValueError, match="1000 series"):
+        SeriesReader(SERIES).read(page)
+    assert len(SeriesReader(SERIES).read(page[: page.rindex("{") - len(IN_FLIGHT)])) == 1000
+
+
+def test_a_large_page_is_read_in_moments():
+    page = "".join(f'{IN_FLIGHT}{{a="{at}"}} 1\n' for at in range(10_000))
+    reader = SeriesReader(SERIES)
+    parts = [len(part) for part in reader.parts(page)]
+
+    assert sum(parts) == 10_000
+    assert max(parts) <= 300  # new ones
+    assert len(list(reader.parts(page))) == 1  # and known ones
+
+
+def test_names_of_whatever_length_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(series, "TEXT_CHARS_MAX", 100_000)
+    reader = SeriesReader(SERIES)
+    for at in range(100):
+        reader.read(f'{IN_FLIGHT}{{a="{"x" * 4000}{at}"}} 1\n')
+
+    assert reader.age == 3  # times that all were forgotten
+
+
+def test_what_breaks_lines_elsewhere_does_not_here():
+    # A label may hold them, and the format ends a line at a line feed alone.
+    reader = SeriesReader(SERIES)
+
+    assert list(reader.read(f'{IN_FLIGHT}{{a="x\u2028y\x0bz"}} 4\n').values()) == [4.0]

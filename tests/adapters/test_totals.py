@@ -83,3 +83,12 @@ def test_a_window_is_never_shorter_than_what_it_was_asked_for(moments: list[tupl
         (gain,) = (each for series, each in totals.gains("a", start, totals.marks[-1]))
         assert abs(gain - (told[-1][1] - dict(told)[start.at_s])) < 1e-6
     assert len(totals.marks) < 61 + 11
+
+
+def test_it_tells_how_many_series_it_knows():
+    totals = Totals(Keep(1.0, 10.0))
+    one, other = (Series("a", {"b": each}) for each in "cd")
+    for series in (one, other, one):
+        totals.add(series, 1.0)
+
+    assert len(totals) == 2

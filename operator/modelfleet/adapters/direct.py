@@ -7,8 +7,9 @@ read: a window that is not full yet is as long as it is, and before two readings
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
@@ -28,6 +29,8 @@ ENGINES_S = 15.0  # and of the engines, whose pages are many and change slowly
 BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read less often,
 READ_S_MAX = 15.0  # but not so rarely that a minute would hold no rate
 READING_S_MAX = 10.0  # who has not answered by then is silent
+ENGINES_WAIT_S = 2.5  # for engines; what they say later counts from the next reading on
+SILENT_S = 60.0  # so long an engine that did not answer is not asked again: others would wait for it
 
 
 class DirectMetrics:
@@ -52,6 +55,8 @@ class DirectMetrics:
         self._reading: asyncio.Task[None] | None = None
         self._settled = asyncio.Lock()  # while a look goes through the readings none is completed
         self._engines_s = -math.inf  # when they were read
+        self._asking: dict[Pod, asyncio.Task[None]] = {}  # engines
+        self._silent: dict[Pod, float] = {}  # engines that did not answer, and until when they are left alone
         self._busy_s = 0.0  # of this thread, for the last reading
 
     async def run(self) -> None:
@@ -100,26 +105,51 @@ class DirectMetrics:
         await asyncio.shield(self._reading)
 
     async def _read_all(self) -> None:
-        targets, pods = self._targets(), self._targets().routers
+        targets, readings = self._targets(), self._readings
+        self._busy_s, spent_s, began_s = 0.0, self._pages.busy_s, time.monotonic()
+        asked = [asyncio.create_task(self._take(readings, pod)) for pod in targets.routers]
         if self._now_s() - self._engines_s >= ENGINES_S - READ_S / 2:
             self._engines_s = self._now_s()
-            pods = (*pods, *targets.engines)
-        readings, self._busy_s, spent_s = self._readings, 0.0, self._pages.busy_s
-        asked = [asyncio.create_task(self._take(readings, pod)) for pod in pods]
+            self._ask_engines(readings, targets.engines)
         if asked:
             _, late = await asyncio.wait(asked, timeout=READING_S_MAX)
             for task in late:
                 task.cancel()
+        left_s = ENGINES_WAIT_S - (time.monotonic() - began_s)
+        if self._asking and left_s > 0:
+            await asyncio.wait(self._asking.values(), timeout=left_s)
+        if readings.too_much:
+            _LOG.error("pods tell more series than there can be, forgetting all")
+            readings = self._readings = Readings()
         async with self._settled:
             with self._busy():
                 readings.mark(self._now_s(), [*targets.routers, *targets.engines])
         self._busy_s += self._pages.busy_s - spent_s
 
+    def _ask_engines(self, readings: Readings, engines: Collection[Pod]) -> None:
+        """Those that are there, but for the silent ones and those that are being asked."""
+        now_s = self._now_s()
+        for gone in self._asking.keys() - set(engines):
+            self._asking[gone].cancel()
+        self._silent = {pod: until_s for pod, until_s in self._silent.items() if until_s > now_s}
+        for pod in engines:
+            if pod not in self._asking and pod not in self._silent:
+                task = self._asking[pod] = asyncio.create_task(self._take(readings, pod))
+                task.add_done_callback(partial(self._asked, pod))
+
+    def _asked(self, pod: Pod, task: "asyncio.Task[None]") -> None:
+        if self._asking.get(pod) is task:
+            del self._asking[pod]
+        if not task.cancelled() and (err := task.exception()) is not None:
+            _LOG.error("reading an engine failed", exc_info=err)
+
     async def _take(self, readings: Readings, pod: Pod) -> None:
-        (page,) = await self._pages.read([(pod.address, pod.port)])
+        (page,) = await self._pages.read([(pod.address, pod.port)], engines=pod.tier is not None)
         if page is not None:
             with self._busy():
                 readings.take(pod, page)
+        elif pod.tier is not None:
+            self._silent[pod] = self._now_s() + SILENT_S
 
     @contextmanager
     def _busy(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """From the rows of the table (queries.py) to one FleetLoad, alike for both sources."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -70,7 +71,17 @@ class _Rows:
 
     def buckets(self, name: str, by: tuple[str, ...], key: Key, total: float | None = None) -> Buckets | None:
         counts = self.parts(name, by, key)
-        return Buckets.of({float(le): count for le, count in counts.items()}, total=total)
+        bounds = ((_bound(le), count) for le, count in counts.items())
+        return Buckets.of({bound: count for bound, count in bounds if bound is not None}, total=total)
+
+
+def _bound(le: str) -> float | None:
+    """The upper bound of a bucket; None where somebody's series has none."""
+    try:
+        bound = float(le)
+    except ValueError:
+        return None
+    return None if math.isnan(bound) else bound
 
 
 @dataclass(slots=True)

@@ -2,6 +2,9 @@
 
 The operator asks them itself, and not only a metrics store: a cluster may have none, and what it has is a scrape old.
 Nothing of a page is kept but the numbers that somebody reads.
+
+Routers and engines are asked side by side: an address that swallows packets takes its place for the whole timeout, and
+a fleet of engines behind a closed NetworkPolicy must not make routers seem silent.
 """
 
 import asyncio
@@ -10,18 +13,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
+import structlog
 
 from modelfleet import names
 from modelfleet.adapters.series import Series, SeriesReader
 
 HTTP_OK = 200
 TIMEOUT_S = 2.0
-AT_ONCE = 16  # pages under way
+AT_ONCE = 16  # pages of routers under way
+ENGINES_AT_ONCE = 32  # and of engines
 PAGE_BYTES_MAX = 16 * 1024 * 1024  # a router of 800 tiers
 FRESH_S = 2.0  # a page that is not older answers whoever asks
 KEPT_S = 60.0  # so long a page nobody asked for again is remembered
 
+_ERROR_CHARS_MAX = 200
+
 Address = tuple[str, int]
+_LOG = structlog.get_logger("modelfleet.pages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,14 @@ class Page:
     at_s: float
     samples: Mapping[Series, float]
     age: int = 0
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A page that is asked for, and by how many."""
+
+    task: "asyncio.Task[Page | None]"
+    waiters: int = 0
 
 
 class Pages:
@@ -52,13 +68,14 @@ class Pages:
         self._now_s = now_s
         self.reader = SeriesReader(series)
         self._known: dict[Address, Page] = {}
-        self._under_way: dict[Address, asyncio.Task[Page | None]] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way: dict[Address, _UnderWay] = {}
+        self._places = {False: asyncio.Semaphore(AT_ONCE), True: asyncio.Semaphore(ENGINES_AT_ONCE)}
+        self._text = asyncio.Lock()  # texts are read in parts, and one after the other
         self.busy_s = 0.0  # seconds of this thread that went into reading texts
 
-    async def read(self, addresses: Sequence[Address]) -> list[Page | None]:
+    async def read(self, addresses: Sequence[Address], *, engines: bool = False) -> list[Page | None]:
         """The page of each, not older than FRESH_S; None where there is no answer, or none that can be read."""
-        return list(await asyncio.gather(*map(self._page, addresses)))
+        return list(await asyncio.gather(*(self._page(address, engines=engines) for address in addresses)))
 
     async def of_routers(self, hosts: Sequence[str]) -> list[Page | None]:
         """The pages of routers at these IP addresses."""
@@ -68,18 +85,26 @@ class Pages:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _page(self, address: Address) -> Page | None:
+    async def _page(self, address: Address, *, engines: bool) -> Page | None:
         known = self._known.get(address)
         if known is not None and self._now_s() - known.at_s <= FRESH_S:
             return known
-        task = self._under_way.get(address)
-        if task is None:
-            task = self._under_way[address] = asyncio.create_task(self._asked(address))
-            task.add_done_callback(lambda _: self._under_way.pop(address, None))
-        return await asyncio.shield(task)  # another may wait for it, too
+        one = self._under_way.get(address)
+        if one is None:
+            one = _UnderWay(asyncio.create_task(self._asked(address, engines=engines)))
+            self._under_way[address] = one
+        one.waiters += 1
+        try:
+            return await asyncio.shield(one.task)  # another may wait for it, too
+        finally:
+            one.waiters -= 1
+            if not one.waiters:  # it has come, or nobody wants it any more
+                one.task.cancel()
+                if self._under_way.get(address) is one:
+                    del self._under_way[address]
 
-    async def _asked(self, address: Address) -> Page | None:
-        async with self._places:
+    async def _asked(self, address: Address, *, engines: bool) -> Page | None:
+        async with self._places[engines]:
             page = await self._fetched(address)
         if page is None:
             self._known.pop(address, None)
@@ -101,6 +126,8 @@ class Pages:
                 self._client.stream("GET", f"http://{host}:{port}/metrics") as answer,
             ):
                 at_s = self._now_s()
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    return None  # nobody asked for that, and a few bytes may be gigabytes
                 body = bytearray()
                 async for chunk in answer.aiter_bytes():
                     body += chunk
@@ -108,12 +135,22 @@ class Pages:
                         return None
             if answer.status_code != HTTP_OK:
                 return None
-            return self._told(at_s, bytes(body))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError):
+            return await self._told(at_s, bytes(body))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+            return None
+        except ValueError as err:
+            _LOG.warning(
+                "a metrics page is none", address=f"{host}:{port}", error=str(err)[:_ERROR_CHARS_MAX]
+            )
             return None
 
-    def _told(self, at_s: float, body: bytes) -> Page:
-        began_s = time.thread_time()
-        page = Page(at_s, self.reader.read(body.decode()), self.reader.age)
-        self.busy_s += time.thread_time() - began_s
-        return page
+    async def _told(self, at_s: float, body: bytes) -> Page:
+        found: dict[Series, float] = {}
+        async with self._text:
+            began_s = time.thread_time()
+            for part in self.reader.parts(body.decode()):
+                found |= part
+                self.busy_s += time.thread_time() - began_s
+                await asyncio.sleep(0)  # of a large page each part takes milliseconds, which others wait for
+                began_s = time.thread_time()
+            return Page(at_s, found, self.reader.age)

@@ -4,7 +4,8 @@ Counters are summed up by what they gain (totals.py), gauges are kept for as lon
 while its last page is fresh: a silent one makes a number incomplete, never smaller without a word.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from modelfleet.adapters import queries
@@ -20,6 +21,10 @@ from modelfleet.plan.targets import Pod
 LATE_S, ENGINE_LATE_S = 12.0, 35.0
 _ROUND_S = 30.0  # room for readings that come late
 _RECENT_S = RATE_S + queries.GAUGE_MEAN_S + _ROUND_S  # the mean of a minute ago
+
+TOTALS_MAX = 500_000  # series; a thousand tiers behind Cascades have 80 each
+_GAIN_PER_S_MAX = 1e9  # of anything that is counted
+_NAMESPACE, _NONE = ("fleet_namespace",), ("",)
 
 _ROWS = (*queries.TABLE, queries.COUNTS)
 SERIES = frozenset(name for row in _ROWS for name in row.series)
@@ -52,12 +57,24 @@ class Readings:
         told = self._pods.get(pod)
         if told is not None and told.page.at_s >= page.at_s:
             return
-        if pod.tier is not None:
+        if pod.tier is None:
+            # A router knows nothing of another namespace, whatever it says.
+            of_others = [one for one in page.samples if one.key(_NAMESPACE) not in (_NONE, (pod.namespace,))]
+            if of_others:
+                page = replace(
+                    page, samples={s: v for s, v in page.samples.items() if s not in set(of_others)}
+                )
+        else:
             own = {self._own(series, pod): value for series, value in page.samples.items()}
             page = Page(page.at_s, own, page.age)
         # Series that were forgotten are new to us: what they gained since is not known.
         before = told.page if told is not None and told.page.age == page.age else None
-        self._add(page, before)
+        gains = {series: _gain(series, value, before, page.at_s) for series, value in page.samples.items()}
+        if before is not None and max(gains.values(), default=0.0) > _GAIN_PER_S_MAX * (
+            page.at_s - before.at_s
+        ):
+            return  # A sum would never be right again: the pod is silent until it tells what can be.
+        self._add(gains)
         told = self._pods[pod] = told or PodTold(page)
         gauges: dict[str, list[tuple[Series, float]]] = {}
         for series, value in page.samples.items():
@@ -68,10 +85,9 @@ class Readings:
         while told.recent[0][0] <= page.at_s - _RECENT_S:
             told.recent.popleft()
 
-    def _add(self, page: Page, before: Page | None) -> None:
-        for series, value in page.samples.items():
+    def _add(self, gains: Mapping[Series, float]) -> None:
+        for series, gain in gains.items():
             name = series.name
-            gain = _gain(series, value, before, page.at_s)
             if name in _GAINED or name in _INTEGRATED:
                 self._lately.add(series, gain)
             if name in _ARRIVALS:
@@ -88,6 +104,11 @@ class Readings:
         for totals in (self._lately, self._arrivals, self._hour):
             totals.mark(at_s)
             totals.keep_only(known)
+
+    @property
+    def too_much(self) -> bool:
+        """Whether there are more series than a fleet can have: somebody makes them up."""
+        return any(len(totals) > TOTALS_MAX for totals in (self._lately, self._arrivals, self._hour))
 
     @property
     def at_s(self) -> float | None:

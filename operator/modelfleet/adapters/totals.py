@@ -40,6 +40,10 @@ class Totals:
         self._now: array[float] = array("d")
         self._marks: list[Mark] = []
 
+    def __len__(self) -> int:
+        """How many series are known."""
+        return len(self._index)
+
     def add(self, series: Series, gain: float) -> None:
         """The series has gained so much; a gain of nothing makes it known."""
         at = self._index.get(series)
