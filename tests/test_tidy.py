@@ -32,6 +32,7 @@ UNMIRRORED = {
 CROSS_CUTTING = {
     "api/test_admission": "the generated CRDs on a real API server",
     "cli/test_serve_asleep_live": "operator and router as processes: what routers tell scales tiers and wakes them",
+    "cli/test_serve_budget_live": "operator and router as processes: a budget that is spent, through restarts of both",
     "cli/test_serve_foreign_live": "the operator as a process beside what others run",
     "control/capacity/test_blind": "the capacity loop without metrics, and when they are back",
     "control/capacity/test_controlled": "the capacity loop under what users ask for",

@@ -30,16 +30,22 @@ def chat(**more: Any) -> dict[str, Any]:
 
 def test_what_was_spent_by_whom_and_where_it_goes():
     assert lines(Spent(Cascade.model_validate(chat()), LEDGER)) == [
-        "budget: 3.25 of 50 USD this Day, as of 2026-11-22T12:15:00Z: gpt 2, small 1.25",
-        "it counts from 2026-11-22T12:00:00Z to 2026-11-23T00:00:00Z; at this rate 41.5 USD by then",
+        "budget: 3.25 of 50 USD this Day, from 2026-11-22T12:00:00Z to 2026-11-23T00:00:00Z; at this rate 41.5 USD by then",
+        "spent by tier, as of 2026-11-22T12:15:00Z: gpt 2, small 1.25",
         "Kept: Within 50 USD a Day",
     ]
+
+
+def test_the_status_is_newer_than_what_is_kept():
+    newer = chat(status={"cost": {**COST, "spentUSD": "4.5"}})
+
+    assert lines(Spent(Cascade.model_validate(newer), LEDGER))[0].startswith("budget: 4.5 of 50 USD")
 
 
 def test_a_budget_that_has_just_been_set():
     (said,) = lines(Spent(Cascade.model_validate(chat(status={})), Ledger(at_s=NOON)))
 
-    assert said == "budget: 0 of 50 USD this Day, as of 2026-11-22T12:00:00Z"
+    assert said == "budget: 0 of 50 USD this Day"
 
 
 async def test_it_is_read_of_the_cascade_and_its_notes():

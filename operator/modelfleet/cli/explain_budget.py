@@ -33,15 +33,16 @@ def lines(spent: Spent) -> list[str]:
     """What to say of it."""
     budget, cost, ledger = spent.cascade.spec.budget, spent.cascade.status.cost, spent.ledger
     assert budget is not None
-    by_tier = ", ".join(f"{tier} {usd(dollars)}" for tier, dollars in sorted(ledger.spent.items()))
-    told = [
-        f"budget: {usd(ledger.total)} of {budget.max_usd} USD this {budget.window}, as of {rfc3339(ledger.at_s)}"
-        + (f": {by_tier}" if by_tier else "")
-    ]
+    # The status is seconds old, the ledger as kept up to five minutes.
+    now = usd(ledger.total)
+    if cost is not None and float(cost.spent_usd) > ledger.total and cost.until > rfc3339(ledger.at_s):
+        now = cost.spent_usd
+    told = [f"budget: {now} of {budget.max_usd} USD this {budget.window}"]
     if cost is not None:
-        told.append(
-            f"it counts from {cost.since} to {cost.until}; at this rate {cost.forecast_usd} USD by then"
-        )
+        told[0] += f", from {cost.since} to {cost.until}; at this rate {cost.forecast_usd} USD by then"
+    if ledger.spent:
+        by_tier = ", ".join(f"{tier} {usd(dollars)}" for tier, dollars in sorted(ledger.spent.items()))
+        told.append(f"spent by tier, as of {rfc3339(ledger.at_s)}: {by_tier}")
     said = next((each for each in spent.cascade.status.conditions if each.type == "WithinBudget"), None)
     if said is not None:
         told.append(f"{said.reason}: {said.message}")
