@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity import ahead
+from bench.capacity import ahead, bound
 from bench.capacity.cells import Cell, Cells
 from bench.capacity.experiment import Experiment
 from bench.capacity.fronts import Point, best_peer, level, need, tuned
@@ -32,6 +32,15 @@ def test_what_an_attainment_costs(attainment: float, gpu_h: float | None):
 
 def test_a_point_that_costs_more_and_serves_less_is_no_bargain():
     assert need([*FRONT, Point(0.985, 300.0)], 0.99) == 110.0
+
+
+def test_what_nobody_can_undercut_spends_misses_where_they_spare_most():
+    cheap, dear = [(1.0, 0.0), (0.9, 0.01)], [(4.0, 0.0), (2.0, 0.01)]
+
+    assert bound.least([cheap], 0.02) == 0.9
+    assert bound.least([cheap, dear], 0.01) == 3.0
+    assert bound.least([cheap, dear], 0.02) == pytest.approx(2.9)
+    assert bound.least([[(1.0, 0.1)], dear], 0.02) is None
 
 
 def test_both_sides_must_reach_the_level():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from bench.capacity import fronts
+from bench.capacity import bound, fronts
 from bench.capacity.cells import Cell
 from bench.capacity.experiment import ABLATIONS, OURS, PEERS, SWEEPS, SWEPT, TUNED_ON, Experiment, whole
 from bench.capacity.fronts import Point
@@ -75,6 +75,7 @@ class Comparison:
         self.best = fronts.best_peer(self.peers, self.level) if complete else None
         self.cost = fronts.need(self.ours, self.level)
         self.shipped = {name: x.point(Cell(fleet, load, name)) for name in PEERS}
+        self.least = bound.gpu_h(x.cells, fleet, x.cells.load(load), self.level) if complete else None
         # Who knows the future is tuned on that very future.
         self.oracle = fronts.need(x.front(fleet, load, "oracle", load), self.level)
 
@@ -84,6 +85,11 @@ class Comparison:
         if self.best is None or self.cost is None:
             return None
         return 100 * (1 - self.cost / self.best[1])
+
+    @property
+    def most(self) -> float | None:
+        """What could be saved at all."""
+        return None if self.best is None or self.least is None else 100 * (1 - self.least / self.best[1])
 
     def saved_on_shipped(self, name: str) -> float | None:
         """At the shipped peer's own attainment, or at our best where that is less."""
@@ -120,6 +126,7 @@ def compared(found: Sequence[Comparison]) -> list[Figure]:
         figures += figure(
             name, {one.load: one.saved_on_shipped(peer) for one in by_fleet["one"]}, fewer, at_least=35
         )
+    figures += figure("saving_at_most_percent", {f"{one.load}/{one.fleet}": one.most for one in found}, fewer)
     for name, peer in (("llmd", "llmd-queue"), ("wva", "wva-v1")):
         spared = {f"{one.load}/{one.fleet}": one.spared_on_shipped(peer) for one in found}
         figures += figure(f"gpu_hours_per_kept_request_vs_shipped_{name}", spared, "% fewer GPU hours")
