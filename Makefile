@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile -q --generate-hashes --no-annotate --no-emit-index-url --no-header --no-emit-find-links --python-version 3.11
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 # The environment is made again when a locked requirement changes.
 $(VENV)/.ready: requirements/dev.txt

@@ -4,9 +4,7 @@ demo: venv ## the whole product on a real cluster, before your eyes (KEEP=1 leav
 test-e2e: venv ## the scenarios on the local cluster (about 10 min)
 	$(VENV)/bin/pytest -m "not slow" e2e/scenarios
 
-.PHONY: demo test-e2e
-
 test-capacity: venv ## long scenarios of scaling on the local cluster, a real HPA beside us (about 25 min)
-	PYTHONPATH=operator:. $(VENV)/bin/pytest -s -m slow e2e/scenarios/test_capacity.py e2e/scenarios/test_capacity_long.py e2e/scenarios/test_shares.py
+	$(VENV)/bin/pytest -s -m slow e2e/scenarios/test_capacity.py e2e/scenarios/test_capacity_long.py e2e/scenarios/test_shares.py
 
-.PHONY: test-capacity
+.PHONY: demo test-e2e test-capacity
