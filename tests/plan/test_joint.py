@@ -92,6 +92,12 @@ CUTS = {
         ("Together", "OwnShare"),
         "carried",
     ),
+    "nor where the others' minimums alone cost too much": (
+        paid(1.0, 0.0, 4.0),
+        (3, 1),
+        ("Together", "Budget"),
+        "not",
+    ),
 }
 
 
@@ -102,6 +108,14 @@ def test_a_budget_cuts_peaks_first_and_minimums_never(
     found = choose((SMALL, BIG), 100.0, (bound,))
 
     assert (found.replicas, found.bound, found.feasible) == (want, why, peak == "carried")
+
+
+def test_minimums_that_a_budget_does_not_pay_for_carry_what_they_carry():
+    tiers = (SMALL, replace(BIG, least=1))
+    calm = choose(tiers, 10.0, (paid(0.0),))
+
+    assert calm == replace(choose(tiers, 10.0), most=calm.most)
+    assert calm.feasible
 
 
 def test_it_says_how_many_more_the_money_pays_for():

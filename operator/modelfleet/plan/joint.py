@@ -86,13 +86,15 @@ def _cut(options: Sequence[Option], free: Choice, bounds: Sequence[Bound]) -> Ch
     ]
     for goals in (owing, free.replicas):
         for at, goal in enumerate(goals):
-            while counts[at] < goal and _covered(_with(counts, at, counts[at] + 1), bounds):
+            # Whom it costs nothing has no say in it, even where minimums have cost them too much already.
+            payers = [bound for bound in bounds if bound.each[at] > 0]
+            while counts[at] < goal and _covered(_with(counts, at, counts[at] + 1), payers):
                 counts[at] += 1
     bound = tuple(
         "Budget" if n < wanted else why
         for n, wanted, why in zip(counts, free.replicas, free.bound, strict=True)
     )
-    return Choice(tuple(counts), bound, feasible=False)
+    return Choice(tuple(counts), bound, feasible=free.feasible and "Budget" not in bound)
 
 
 def _most(replicas: Sequence[int], at: int, bounds: Sequence[Bound]) -> int:
