@@ -21,7 +21,7 @@ NEEDED = 2
 SOON = {"scaleDown": {"stabilizationWindowSeconds": 15}}
 OUTAGES_S = [20.0, pytest.param(300.0, marks=pytest.mark.slow)]
 SLOW_START_S = 60.0
-FORECAST_S = 25.0  # a load that has just begun is taken for one that rises
+RISING = 3  # replicas for 4.5 requests per second that have just begun: they are taken for a load that rises
 PROMETHEUS = ("monitoring", "prometheus")
 
 
@@ -70,15 +70,13 @@ def test_a_burst_wakes_a_tier_that_sleeps(world: World) -> None:
 
 @pytest.mark.slow
 def test_a_pod_that_starts_slowly_is_not_asked_for_twice(world: World) -> None:
-    """All the while the queue grows; but what will work it off is on its way."""
+    """All the while the queue grows; but what will work it off is on its way, though it takes six times as long as told."""
     _serve(world, start_s=SLOW_START_S)
     with load(world, "chat", (4.5, 900.0)), sampled(lambda: wanted(world, "big")) as (course,):
         world.wait("it wants more", lambda: wanted(world, "big") > 1)
         world.wait("they are there", lambda: ready(world, "big") > 1, limit_s=SLOW_START_S + READY_LIMIT_S)
 
-    began_s = next(at_s for at_s, value in course.samples if value > 1)
-    settled = {value for at_s, value in course.samples if at_s > began_s + FORECAST_S}
-    assert len(settled) == 1, course.values
+    assert max(course.values) <= RISING, course.values
 
 
 def test_an_objective_that_no_replica_keeps_is_said(world: World) -> None:

@@ -9,6 +9,9 @@ POLICY = {"localOnly": ["private"], "allowed": ["public"]}
 HEADER = "x-modelfleet-data-class"
 FIXED = {"mode": "Fixed"}
 REQUESTS = 12
+# A tenth of a cent for a token, so that a hundred are a day's budget; a replica is next to nothing.
+DEAR = {"inputPerMillionTokens": "1000", "outputPerMillionTokens": "1000"}
+CHEAP = {"perReplicaHour": "0.0001"}
 
 
 def test_the_paid_api_answers_when_the_pods_die(world: World) -> None:
@@ -91,6 +94,36 @@ def test_what_a_full_tier_cannot_take_goes_on(world: World) -> None:
         > 0
     )
     assert world.metric("modelfleet_router_overflowed_total", cascade="chat", reason="Error") == 0
+
+
+def test_when_the_money_is_spent_the_paid_api_is_left(world: World) -> None:
+    world.tier("small", resources=QUICK, price=CHEAP)
+    world.external_tier("frontier", price=DEAR)
+    _spend(world, "0.10")
+    world.wait_ready("modeltier", "small")
+    world.wait_ready("cascade", "chat")
+    assert _tiers(world.ask_all(_requests(PUBLIC, {}), at_once=4)) == {"small", "frontier"}
+
+    world.wait_condition("cascade", "chat", "WithinBudget", "False", "Exhausted")
+    world.wait("routers know", lambda: _tiers(world.ask_all(_requests(PUBLIC, {}), at_once=4)) == {"small"})
+    answers = world.ask_all(_requests(PRIVATE, {}), at_once=4)
+    assert (_tiers(answers), {answer.status for answer in answers}) == ({"small"}, {200})
+    assert PRIVATE not in world.left_the_cluster()
+
+    _spend(world, "1000")
+    world.wait_condition("cascade", "chat", "WithinBudget", "True", "Kept")
+    world.wait(
+        "the paid API answers again",
+        lambda: "frontier" in _tiers(world.ask_all(_requests(PUBLIC, {}), at_once=4)),
+    )
+
+
+def _spend(world: World, dollars: str) -> None:
+    """A Cascade that may spend so much in a day, and begins half of its requests at the paid API."""
+    steps = [
+        {"name": name, "tierRef": {"name": name}, "weight": {"initial": 1}} for name in ("small", "frontier")
+    ]
+    world.cascade("chat", tiers=steps, weights=FIXED, budget={"window": "Day", "maxUSD": dollars})
 
 
 def _requests(word: str, headers: dict[str, str]) -> list[dict[str, object]]:

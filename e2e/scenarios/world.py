@@ -49,8 +49,8 @@ class World:
         model = {"uri": f"hf://{install.MEDIUM_REPOSITORY}", "file": models.MEDIUM}
         self.tier(name, model=model, llamaCpp=engine, **spec)
 
-    def external_tier(self, name: str, **spec: Any) -> None:
-        """Apply a ModelTier that is the paid API of namespace frontier."""
+    def external_tier(self, name: str, *, price: Manifest | None = None, **spec: Any) -> None:
+        """Apply a ModelTier that is the paid API of namespace frontier; `spec` is of its `external`."""
         self.kube.apply([self._copied("secret", "frontier-key"), self._copied("configmap", "frontier-ca")])
         api = {
             "baseURL": f"https://{install.FRONTIER_HOST}/v1",
@@ -58,7 +58,7 @@ class World:
             "apiKeySecretRef": {"name": "frontier-key", "key": "token"},
             "caConfigMapRef": {"name": "frontier-ca", "key": "ca.crt"},
         }
-        self.apply("ModelTier", name, {"external": {**api, **spec}})
+        self.apply("ModelTier", name, {"external": {**api, **spec}, **({"price": price} if price else {})})
 
     def _copied(self, kind: str, name: str) -> Manifest:
         """An object of the demo's namespace, as one of ours."""

@@ -38,14 +38,16 @@ def test_lead(facts: TierFacts, want: float):
 
 
 STARTING = {
-    "a pod that starts is supply": ((30.0,), (1, 0)),
-    "one that starts for ages is none": ((30.0, 500.0), (1, 1)),
+    "a pod that starts is supply": ((30.0,), (), (1, 0)),
+    "one that starts for ages is none": ((30.0, 500.0), (), (1, 1)),
+    "one that starts for no longer than another did is supply": ((30.0, 500.0), (400.0,), (2, 0)),
+    "one that starts for ages beside a slow one is none": ((30.0, 900.0), (400.0,), (1, 1)),
 }
 
 
-@pytest.mark.parametrize(("ages", "want"), STARTING.values(), ids=STARTING)
-def test_starting(ages: tuple[float, ...], want: tuple[int, int]):
-    (look,) = tier_looks([replace(CALM, starting_s=ages)], look_s=15.0)
+@pytest.mark.parametrize(("ages", "seen", "want"), STARTING.values(), ids=STARTING)
+def test_starting(ages: tuple[float, ...], seen: tuple[float, ...], want: tuple[int, int]):
+    (look,) = tier_looks([replace(CALM, starting_s=ages, cold_starts_s=seen)], look_s=15.0)
 
     assert (look.starting, look.stuck) == want
 

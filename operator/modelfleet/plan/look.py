@@ -10,7 +10,7 @@ from modelfleet.plan.sizing import Lengths
 
 _STARTS_MIN = 3  # cold starts that tell more than what was said beforehand
 _LATE = 0.8  # quantile of cold starts that is planned with
-_STUCK = 2.0  # times the lead: a pod that starts for longer is no supply any more
+_STUCK = 2.0  # times the lead, or the slowest start: a pod that starts for longer is no supply any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ def planned_shares(
 
 def _tier_look(tier: TierFacts, *, look_s: float) -> TierLook:
     lead = lead_s(tier)
-    stuck = sum(seconds > _STUCK * max(lead, look_s) for seconds in tier.starting_s)
+    # One slow start is no lead to plan with, yet the next one may well be as slow.
+    slowest = max(lead, look_s, *tier.cold_starts_s)
+    stuck = sum(seconds > _STUCK * slowest for seconds in tier.starting_s)
     prompt, output = tier.prompt_tokens, tier.output_tokens
     return TierLook(
         name=tier.name,
