@@ -235,14 +235,24 @@ async def test_a_router_that_lies_is_silent_and_spoils_no_number(
 
 async def test_engines_that_do_not_answer_are_left_alone_for_a_while(fleet: Fleet):
     fleet.silent.add(ENGINE.address)
-    for _ in range(12):
+    for _ in range(14):
         await fleet.read()
-    assert fleet.asked.count(ENGINE.address) == 1
+    assert fleet.asked.count(ENGINE.address) == 2
 
     fleet.silent.clear()
     for _ in range(6):
         await fleet.read()
     assert (await fleet.direct.load()).tiers[SMALL].engines == 1
+
+
+async def test_an_engine_that_misses_one_page_is_silent_to_nobody(fleet: Fleet):
+    told = []
+    for at in range(12):
+        fleet.silent = {ENGINE.address} if at == 3 else set()
+        await fleet.read()
+        told.append((await fleet.direct.load()).tiers[SMALL].engines)
+
+    assert told == [1] * 12
 
 
 async def test_series_that_somebody_makes_up_are_forgotten(fleet: Fleet, monkeypatch: pytest.MonkeyPatch):

@@ -30,7 +30,9 @@ BUSY_SHARE_MAX = 0.1  # of a core that reading may take: a large fleet is read l
 READ_S_MAX = 15.0  # but not so rarely that a minute would hold no rate
 READING_S_MAX = 10.0  # who has not answered by then is silent
 ENGINES_WAIT_S = 2.5  # for engines; what they say later counts from the next reading on
-SILENT_S = 60.0  # so long an engine that did not answer is not asked again: others would wait for it
+# An engine that did not answer twice in a row is not asked for so long: others would wait for it.  Once is no news of
+# one under load.
+MISSES_MAX, SILENT_S = 2, 60.0
 
 
 class DirectMetrics:
@@ -56,7 +58,8 @@ class DirectMetrics:
         self._settled = asyncio.Lock()  # while a look goes through the readings none is completed
         self._engines_s = -math.inf  # when they were read
         self._asking: dict[Pod, asyncio.Task[None]] = {}  # engines
-        self._silent: dict[Pod, float] = {}  # engines that did not answer, and until when they are left alone
+        self._missed: dict[Pod, int] = {}  # pages in a row, of engines
+        self._silent: dict[Pod, float] = {}  # engines that are left alone, and until when
         self._busy_s = 0.0  # of this thread, for the last reading
 
     async def run(self) -> None:
@@ -108,7 +111,8 @@ class DirectMetrics:
         targets, readings = self._targets(), self._readings
         self._busy_s, spent_s, began_s = 0.0, self._pages.busy_s, time.monotonic()
         asked = [asyncio.create_task(self._take(readings, pod)) for pod in targets.routers]
-        if self._now_s() - self._engines_s >= ENGINES_S - READ_S / 2:
+        engines_too = self._now_s() - self._engines_s >= ENGINES_S - READ_S / 2
+        if engines_too:
             self._engines_s = self._now_s()
             self._ask_engines(readings, targets.engines)
         if asked:
@@ -116,7 +120,7 @@ class DirectMetrics:
             for task in late:
                 task.cancel()
         left_s = ENGINES_WAIT_S - (time.monotonic() - began_s)
-        if self._asking and left_s > 0:
+        if engines_too and self._asking and left_s > 0:
             await asyncio.wait(self._asking.values(), timeout=left_s)
         if readings.too_much:
             _LOG.error("pods tell more series than there can be, forgetting all")
@@ -129,9 +133,11 @@ class DirectMetrics:
     def _ask_engines(self, readings: Readings, engines: Collection[Pod]) -> None:
         """Those that are there, but for the silent ones and those that are being asked."""
         now_s = self._now_s()
-        for gone in self._asking.keys() - set(engines):
+        there = set(engines)
+        for gone in self._asking.keys() - there:
             self._asking[gone].cancel()
         self._silent = {pod: until_s for pod, until_s in self._silent.items() if until_s > now_s}
+        self._missed = {pod: count for pod, count in self._missed.items() if pod in there}
         for pod in engines:
             if pod not in self._asking and pod not in self._silent:
                 task = self._asking[pod] = asyncio.create_task(self._take(readings, pod))
@@ -146,10 +152,13 @@ class DirectMetrics:
     async def _take(self, readings: Readings, pod: Pod) -> None:
         (page,) = await self._pages.read([(pod.address, pod.port)], engines=pod.tier is not None)
         if page is not None:
+            self._missed.pop(pod, None)
             with self._busy():
                 readings.take(pod, page)
         elif pod.tier is not None:
-            self._silent[pod] = self._now_s() + SILENT_S
+            self._missed[pod] = self._missed.get(pod, 0) + 1
+            if self._missed[pod] >= MISSES_MAX:
+                self._silent[pod] = self._now_s() + SILENT_S
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
