@@ -74,6 +74,8 @@ def test_a_decision_is_told_with_what_it_was_made_from(control_plane: ControlPla
         "60 requests a second",
         "OwnShare",
         "each tier for its own peak",
+        "what would be done now, if it did not hold",
+        "StabilizationWindow",
     ):
         assert words in text
 

@@ -28,7 +28,7 @@ from modelfleet.cli import explain_budget
 from modelfleet.cli.explain_budget import Spent
 from modelfleet.errors import ClusterError
 from modelfleet.plan import learned, planner, record
-from modelfleet.plan.alternatives import Alternative, alternatives
+from modelfleet.plan.alternatives import Alternative, alternatives, without_each_rail
 from modelfleet.plan.demand import given
 from modelfleet.plan.forecast import level
 from modelfleet.plan.learned import Learned, state_of
@@ -38,6 +38,8 @@ from modelfleet.plan.what_if import what_if
 
 _TIMEOUT_S = 10.0
 _CASCADES_MAX = 200  # of a namespace, whose plans are looked through
+_BEFORE_RAILS = "what else it could be, before limits on change"
+_PRICES = "Prices are US dollars where every node pool tells its own, else units of the pools."
 _SHORT = ("casc/", "cascade/", "cascades/")
 _console = Console()
 
@@ -68,7 +70,11 @@ def explain(
     _head(notes, state)
     _tiers(notes.record.look, notes.record.plan)
     _console.print(f"{judge(notes.record.look, found, state).message}.")
-    _others(notes.record.look, alternatives(notes.record.look, state, notes.record.settings))
+    _others(_BEFORE_RAILS, notes.record.look, alternatives(notes.record.look, state, notes.record.settings))
+    held = without_each_rail(notes.record.look, state, notes.record.settings)
+    if held:
+        _others("what would be done now, if it did not hold", notes.record.look, held)
+    _console.print(_PRICES)
 
 
 def plan(
@@ -100,7 +106,9 @@ def plan(
     _console.print(f"{judge(changed.look, found, after).message}.")
     before = alternatives(notes.record.look, state, notes.record.settings)[:2]
     later = alternatives(changed.look, state, changed.settings)[1]
-    _others(changed.look, [*before, Alternative("with these objects", later.replicas, later.price)])
+    with_these = Alternative("with these objects", later.replicas, later.price)
+    _others(_BEFORE_RAILS, changed.look, [*before, with_these])
+    _console.print(_PRICES)
 
 
 def _objects(file: Path) -> tuple[Cascade | None, Mapping[str, ModelTier]]:
@@ -226,8 +234,8 @@ def _tiers(look: planner.Look, found: planner.Plan) -> None:
     _console.print(table)
 
 
-def _others(look: planner.Look, found: list[Alternative]) -> None:
-    table = Table(title="what else it could be, before limits on change")
+def _others(title: str, look: planner.Look, found: list[Alternative]) -> None:
+    table = Table(title=title)
     table.add_column("if")
     for tier in look.tiers:
         table.add_column(tier.name, justify="right")
@@ -235,7 +243,6 @@ def _others(look: planner.Look, found: list[Alternative]) -> None:
     for one in found:
         table.add_row(one.what, *(str(count) for count in one.replicas), f"{one.price:.2f}")
     _console.print(table)
-    _console.print("Prices are US dollars where every node pool tells its own, else units of the pools.")
 
 
 def _stop(message: str) -> NoReturn:

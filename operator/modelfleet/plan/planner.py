@@ -33,10 +33,10 @@ class Settings:
     deviations: float = 0.5
     reach: float = 1.0  # of what is learned, in deviations
     goal: float = 0.99  # of the requests within their objectives
-    # Of the requests in a steady load, though nothing queues; None: what the goal leaves.
-    misses: float | None = None
+    misses: float | None = None  # of a steady load, though nothing queues; None: what the goal leaves
     down_s: float = 300.0
     pooled: bool = True  # one peak for all tiers; False: every tier carries its own
+    without: str = ""  # a rail that is left out (rails.HOLDING), for people who ask what it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
         bound, says = (choice.bound[at], "") if one.known else unsized[at]
         wish = rails.Wish(choice.replicas[at], bound, says, choice.most[at])
         facts = _facts(look, state, settings, at, one.carried)
-        verdict, course = rails.settle(wish, facts, state.courses[at])
+        verdict, course = rails.settle(wish, facts, state.courses[at], without=settings.without)
         courses.append(course)
         tiers.append(
             TierPlan(
@@ -172,8 +172,8 @@ def plan(look: Look, state: State, settings: Settings) -> tuple[Plan, State]:
                 one.carried.bound,
             )
         )
-    deviations = settings.deviations if state.deviations is None else state.deviations
-    return Plan(tuple(tiers), peak_rps, deviations, choice.feasible), replace(state, courses=tuple(courses))
+    found = Plan(tuple(tiers), peak_rps, state.deviations or 0.0, choice.feasible)
+    return found, replace(state, courses=tuple(courses))
 
 
 @dataclass(frozen=True, slots=True)

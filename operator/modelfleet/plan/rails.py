@@ -3,7 +3,7 @@
 Nothing here stops a tier from growing; everything that shrinks one has to pass them all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -168,8 +168,19 @@ RULES: Sequence[Rule] = (
 )
 
 
-def settle(wish: Wish, facts: Facts, course: Course) -> tuple[Verdict, Course]:
-    """What to do, and the course with this look in it."""
+# What the rails after each of these see, where it is left out.
+_LEFT_OUT: Mapping[str, Callable[[Facts], Facts]] = {
+    "EngineFull": lambda facts: facts,
+    "PodsStarting": lambda facts: replace(facts, ready=facts.replicas),
+    "TrafficStopped": lambda facts: facts,
+    "StabilizationWindow": lambda facts: replace(facts, down_s=0.0),
+    "WouldNotFit": lambda facts: replace(facts, load=0.0, kv=0.0),
+}
+HOLDING = tuple(_LEFT_OUT)
+
+
+def settle(wish: Wish, facts: Facts, course: Course, *, without: str = "") -> tuple[Verdict, Course]:
+    """What to do, and the course with this look in it.  `without`: one of HOLDING, which is left out."""
     facts = replace(facts, replicas_max=min(facts.replicas_max, max(facts.replicas_min, wish.most)))
     wanted = min(facts.replicas_max, max(facts.replicas_min, wish.replicas + facts.stuck))
     wish = replace(wish, replicas=wanted)
@@ -180,7 +191,10 @@ def settle(wish: Wish, facts: Facts, course: Course) -> tuple[Verdict, Course]:
     changes = tuple(one for one in course.changes if one[0] > facts.now_s - _HOUR_S)
     course = Course((*kept, (facts.now_s, wanted)), changes)
     for rule in RULES:
-        if verdict := rule(wish, facts, course):
+        verdict = rule(wish, facts, course)
+        if verdict and verdict.reason == without:
+            facts = _LEFT_OUT[without](facts)
+        elif verdict:
             by = verdict.replicas - facts.replicas
             return verdict, replace(course, changes=(*changes, (facts.now_s, by))) if by else course
     raise AssertionError("shrink always answers")
