@@ -38,8 +38,16 @@ def of(budget: Budget, dollars: str) -> Budget:
 
 CASES = {
     "half a day, a quarter of the money": (CALM, BUDGET, ("True", "Kept")),
-    "what is left is owed to the least replicas": (spent(24.0), BUDGET, ("False", "Exhausted")),
-    "a cent less is not": (spent(23.99, per_hour=0.0), BUDGET, ("True", "Kept")),
+    "what is left and a cent is owed to the least replicas": (
+        spent(24.01),
+        BUDGET,
+        ("False", "Exhausted"),
+    ),
+    "all that is left is owed, and nothing is missing": (
+        spent(24.0, per_hour=0.0),
+        BUDGET,
+        ("True", "Kept"),
+    ),
     "all is spent": (spent(36.0), BUDGET, ("False", "Exhausted")),
     "it goes too fast": (spent(10.0, per_hour=3.0), BUDGET, ("True", "ForecastExceeds")),
     "the least replicas cost more": (CALM, of(BUDGET, "20"), ("False", "Infeasible")),
@@ -66,6 +74,25 @@ def test_words_say_what_would_do_and_stay_while_it_would():
     assert moved.message.endswith("maxUSD would have to be 24")
     alone = standing(replace(CALM, sent=shares), of(BUDGET, "15"), half)
     assert alone.message.endswith("maxUSD would have to be 16.8")
+
+
+@pytest.mark.parametrize("at_s", [DAY, DAY + 1 / 3, NOON, DAY + 86_399.0])
+def test_the_limit_that_would_do_does(at_s: float):
+    thirds = Charge("small", per_hour=1 / 3, replicas=1, least=1)  # no sum of floats is exact
+    ran = replace(CALM, at_s=at_s, spent={"small": (at_s - DAY) / 3600 / 3}, per_hour=1 / 3)
+    said = standing(ran, of(BUDGET, "2"), thirds).message
+    enough = said.rpartition(" ")[2]
+
+    found = standing(ran, of(BUDGET, enough), thirds)
+
+    assert enough == "8"
+    assert (found.reason, found.exhausted) == ("Kept", False)
+
+
+def test_words_of_a_newer_operator_do_not_end_this_one():
+    shown = "Infeasible: the least replicas alone cost more: maxUSD would have to be about 24"
+
+    assert standing(CALM, of(BUDGET, "20"), shown=shown).message.endswith("maxUSD would have to be 24")
 
 
 def test_of_a_month_the_longest_counts():
@@ -97,10 +124,10 @@ def test_exhausted_says_until_when_and_what_happens(action: str, means: str):
 
 def test_exhausted_stays_so_while_what_is_owed_wavers():
     """A tier that is shared costs now a bit more, now a bit less: routers must not turn with it."""
-    _, ledger = stand(spent(24.0), BUDGET, (SMALL,))
+    _, ledger = stand(spent(24.01), BUDGET, (SMALL,))
     cheaper = replace(SMALL, per_hour=0.9)
 
-    assert not standing(spent(24.0), BUDGET, cheaper).exhausted
+    assert not standing(spent(24.01), BUDGET, cheaper).exhausted
     assert standing(ledger, BUDGET, cheaper).exhausted
     assert not standing(ledger, of(BUDGET, "48.5"), cheaper).exhausted  # more money is more money
     assert not standing(ledger, BUDGET, replace(SMALL, per_hour=0.5)).exhausted

@@ -1,5 +1,6 @@
 """How a Cascade stands with its budget: what to say, whether it is exhausted, and what its replicas may cost now."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ _AGAIN = 0.95  # of the limit: below it a budget that was exhausted is not any m
 _CALM = 0.9  # likewise, of a forecast
 _STEP, _FORECAST_STEP = 0.01, 0.05  # of the limit, that a published number moves by
 _ENOUGH = 1.5
-_ALWAYS = 1e-9
+_ROUNDED = 1e-6  # of the limit: what is summed up over a month of looks is off by less
 _MEANS: dict[OnExhausted, str] = {
     "StopEscalating": "answers are sent as they are and requests start at no external tier",
     "SkipTier": "external tiers are not asked",
@@ -54,12 +55,13 @@ def stand(
     limit, (_, until_s) = float(budget.max_usd), window_of(budget.window, ledger.at_s)
     left_s = until_s - ledger.at_s
     needed = owed(ledger, charges, _LASTS_S[budget.window])
-    feasible = needed <= limit + _ALWAYS
+    feasible = needed <= limit * (1 + _ROUNDED)
     least = owed(ledger, charges, left_s)
     # What has to run is paid first: others may spend what that leaves.  Where it takes more than all, nothing is left.
     committed = ledger.total + (least if feasible else 0.0)
     held = ledger.exhausted_at is not None and limit <= ledger.exhausted_at and committed > _AGAIN * limit
-    exhausted = committed >= limit - _ALWAYS or held
+    # As much as there is may be owed: who gives no more than the least replicas cost has given that for answers.
+    exhausted = ledger.total >= limit * (1 - _ROUNDED) or committed > limit * (1 + _ROUNDED) or held
     spare = max(0.0, limit - ledger.total - least)
     forecast = max(ledger.total + ledger.per_hour * left_s / _HOUR_S, ledger.total + least)
     standing = Standing(
@@ -98,7 +100,7 @@ def _said(
         text = f"{usd(limit)} USD a {window} cannot be kept, {short}"
         return replace(now, status="False", reason="Infeasible", message=text)
     calm = _CALM if shown.startswith("ForecastExceeds") else 1.0
-    if now.forecast > calm * limit:
+    if now.forecast > calm * limit * (1 + _ROUNDED):
         text = f"Going on as in the last hour, {usd(limit)} USD will be spent before the {window} ends"
         return replace(now, reason="ForecastExceeds", message=text)
     return now
@@ -107,7 +109,7 @@ def _said(
 def _enough(needed: float, shown: str) -> str:
     """Dollars that would do; those that were said last while they would, and are not by half too many."""
     _, marker, said = shown.rpartition("would have to be ")
-    if marker and needed <= float(said) <= _ENOUGH * needed:
+    if marker and needed <= _dollars(said) <= _ENOUGH * needed:
         return said
     return usd(float(Decimal(needed).quantize(Decimal("0.01"), rounding=ROUND_CEILING)))
 
@@ -127,8 +129,8 @@ def cost(standing: Standing, ledger: Ledger, budget: Budget, shown: Cost | None)
         getattr(now, name) != getattr(shown, name) for name in ("since", "until", "limit_usd", "exhausted")
     ):
         return now
-    moved = abs(ledger.total - float(shown.spent_usd)) >= _STEP * limit
-    news = abs(standing.forecast - float(shown.forecast_usd)) >= _FORECAST_STEP * limit
+    moved = not abs(ledger.total - _dollars(shown.spent_usd)) < _STEP * limit
+    news = not abs(standing.forecast - _dollars(shown.forecast_usd)) < _FORECAST_STEP * limit
     return now if moved or news else shown
 
 
@@ -144,6 +146,14 @@ class Account:
         """What replicas of these tiers may cost the Cascade; one that is not its own costs it nothing."""
         mine = {one.tier: one.per_hour * share_of(self.ledger, one) for one in self.charges}
         return Bound(tuple(mine.get(tier, 0.0) for tier in tiers), self.standing.allowed)
+
+
+def _dollars(said: str) -> float:
+    """What a status says; NaN, which is near nothing, where somebody wrote something else there."""
+    try:
+        return float(said)
+    except ValueError:
+        return math.nan
 
 
 def usd(dollars: float) -> str:
