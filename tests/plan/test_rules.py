@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from modelfleet.api.scaling import ScalingBehavior
 from modelfleet.plan.behavior import behavior
+from modelfleet.plan.planner import TierPlan
 from modelfleet.plan.rules import decide
-from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Sleep, Target, TierSnapshot, Wish
+from modelfleet.plan.snapshot import Idle, Missing, Reading, Sample, Silent, Sleep, Target, TierSnapshot, Wish
 from tests.plan.calm_tier import CALM, NOW, busy, fresh, ttft
 
 MINE = Target("mine", "PromQL", 2.5, Missing(), "1:4: parse error")
@@ -316,3 +317,20 @@ def test_what_is_wrong_with_a_query_is_said_in_the_words_of_whoever_refused_it()
     assert decide(replace(CALM, targets=(MINE,)), NOW).message == (
         "No fresh and complete value of mine (1:4: parse error); holding"
     )
+
+
+SILENT_ENGINES = {
+    "by the load: not while engines are silent": ("LoadFits", "all", (3, "MetricsPartlyStale")),
+    "nor while one of them is": ("LoadFits", "some", (3, "MetricsPartlyStale")),
+    "by the load, and they tell": ("LoadFits", "", (1, "LoadFits")),
+    "money needs no engine's word": ("AboveBudget", "all", (1, "AboveBudget")),
+}
+
+
+@pytest.mark.parametrize(("cause", "silent", "want"), SILENT_ENGINES.values(), ids=SILENT_ENGINES)
+def test_a_plan_that_shrinks_a_tier(cause: str, silent: Silent, want: tuple[int, str]):
+    planned = TierPlan(1, cause, "Because", "OwnShare", 1, 1.0, 1.0)
+    snap = replace(CALM, targets=(), wishes=(), planned=planned, engines_silent=silent)
+    got = decide(snap, NOW)
+
+    assert (got.replicas, got.reason) == want

@@ -122,7 +122,7 @@ def follow_plan(snap: TierSnapshot, now_s: float) -> Verdict | None:
 
 def _towards(wish: int, snap: TierSnapshot, now_s: float, *, cause: str, message: str) -> Verdict:
     """From what the plan has for a tier to what this tick may do."""
-    if wish < snap.replicas and snap.engines_silent:
+    if wish < snap.replicas and snap.engines_silent and cause not in _BOUNDS:
         # The plan has taken the fullest replica and what waits from those that tell.
         unread = (f"queue and KV cache of {snap.engines_silent} replicas",)
         text = f"No fresh and complete value of {unread[0]}; not shrinking"
@@ -136,6 +136,8 @@ def _towards(wish: int, snap: TierSnapshot, now_s: float, *, cause: str, message
     return Verdict(replicas, cause, message, wish)
 
 
+# What the user's money and bounds allow needs no data.
+_BOUNDS = frozenset({"AboveBudget", "AboveMaximum"})
 _PLANNED_BLINDLY = frozenset({"MetricsStale", "NoAnswers", "Infeasible"})
 
 
