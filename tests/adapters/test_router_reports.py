@@ -1,9 +1,12 @@
+import time
+
 import httpx
 import pytest
 from prometheus_client.exposition import generate_latest
 
 from modelfleet.adapters.pages import Pages
 from modelfleet.adapters.router_reports import SERIES, RouterReports
+from modelfleet.api.route_table import Price
 from modelfleet.plan.snapshot import Quiet
 from modelfleet.router.metrics import RouterMetrics
 
@@ -164,3 +167,30 @@ async def test_outages_are_read_as_the_router_writes_them():
     reports = reports_of(httpx.MockTransport(say))
 
     assert await reports.outages(["10.0.0.1"]) == {"api": "TLS"}
+
+
+async def test_counted_by_cascade_and_tier_of_a_real_page():
+    metrics = RouterMetrics("ns")
+    small, gpt, other = (
+        metrics.tier(*names)
+        for names in (("chat", "s", "small"), ("chat", "x", "gpt"), ("code", "s", "small"))
+    )
+    gpt.cost(Price(input_microdollars=10.0, output_microdollars=0.0))
+    gpt.spend((100_000, 5))
+    small.attempts["Answered"] += 3
+    small.attempts["Escalated"] += 1
+    other.attempts["Answered"] += 6
+    page = generate_latest(metrics.registry()).decode()
+    transport = httpx.MockTransport(
+        lambda request: (
+            httpx.Response(200, text=page) if "10.0.0.1" in str(request.url) else httpx.Response(503)
+        )
+    )
+
+    found = await reports_of(transport).counted(["10.0.0.1", "10.0.0.2"])
+    assert list(found) == ["10.0.0.1"]
+    told = found["10.0.0.1"]
+    assert told.dollars["chat"] == {"small": 0.0, "gpt": 1.0}
+    assert told.sent["chat"]["small"] == 4.0
+    assert told.all["small"] == 10.0
+    assert 1e9 < told.began_s <= time.time() + 1

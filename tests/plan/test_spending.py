@@ -157,8 +157,37 @@ def test_marks_are_bounded():
     assert len(run((0, crowd)).marks) == 300
 
 
+def test_a_new_router_that_is_silent_at_first_loses_nothing():
+    """While nobody looked it took another's place; at the first look afterwards it does not answer in time."""
+    ledger = run((0, {"a": told(5.0)}))
+    late = {"b": told(3.0, began_s=NOON + 1800)}
+    ledger = after(ledger, "Day", (API,), {}, NOON + 7200, complete=False)
+    ledger = after(ledger, "Day", (API,), late, NOON + 7215)
+    assert ledger.total == 3.0
+
+    again = after(ledger, "Day", (API,), late, NOON + 7230)
+    assert again.total == 3.0
+
+
+def test_a_silent_router_is_remembered_for_as_long_as_some_are_silent():
+    ledger = run((0, {"a": told(5.0), "b": told(1.0)}))
+    for at in range(1, 100):
+        ledger = after(ledger, "Day", (API,), {"a": told(5.0)}, NOON + 60 * at, complete=False)
+
+    assert after(ledger, "Day", (API,), {"a": told(5.0), "b": told(1.5)}, NOON + 6000).total == 0.5
+
+
+def test_names_that_come_and_go_do_not_fill_the_ledger():
+    ledger = run((0, {}))
+    for at in range(100):
+        ledger = after(ledger, "Day", (replace(OWN, tier=f"t{at}"),), {}, NOON + 60 * (at + 1))
+
+    assert len(ledger.spent) <= 32
+    assert ledger.total == pytest.approx(100 * 0.1)
+
+
 def test_of_all_that_a_router_counted_a_ledger_takes_its_own():
-    counted = Counted(
+    counted = Counted.of(
         NOON,
         dollars={("chat", "gpt"): 3.0, ("chat", "small"): 9.0, ("code", "gpt"): 5.0},
         sent={("chat", "small"): 10.0, ("code", "small"): 30.0, ("chat", "gpt"): 4.0},

@@ -50,15 +50,12 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize(("tiers", "want"), WEIGHTS.values(), ids=WEIGHTS)
-def test_stop_escalating_moves_entries_and_escalates_nothing(tiers: tuple[TierRoute, ...], want: list[int]):
-    found = followed(spent("StopEscalating", *tiers))
+def test_entries_move_to_ours(tiers: tuple[TierRoute, ...], want: list[int]):
+    stopped, skipped = (followed(spent(action, *tiers)) for action in ("StopEscalating", "SkipTier"))
 
-    assert [one.weight_permille for one in found.tiers] == want
-    assert found.max_escalations == 0
-
-
-def test_the_others_escalate_as_ever_among_what_is_left():
-    assert followed(spent("SkipTier")).max_escalations == 2
+    for found in (stopped, skipped):
+        assert [one.weight_permille for one in found.tiers] == want
+    assert (stopped.max_escalations, skipped.max_escalations) == (0, 2)
 
 
 def places(

@@ -71,7 +71,7 @@ def _counted(page: Page) -> Counted:
             key = series.labels["cascade"], series.labels["model_tier"]
             found[key] = found.get(key, 0.0) + value
     began_s = next((value for series, value in page.samples.items() if series.name == _BEGAN), 0.0)
-    return Counted(began_s, sums[_DOLLARS], sums[_ATTEMPTS])
+    return Counted.of(began_s, sums[_DOLLARS], sums[_ATTEMPTS])
 
 
 def _quiet(page: Page) -> dict[str, Quiet]:

@@ -17,11 +17,13 @@ from modelfleet.api.budget import Window
 
 _HOUR_S = 3600.0
 _LATELY_S = 3600.0  # over which rates and shares are taken
-# So long a process that is not heard of is remembered.  One that is not known and began before that might have been
-# forgotten, so what it has counted may stand in the ledger already.  Half of it is for clocks that differ.
+# A process is remembered until all have been heard for so long, and it was not among them.  One that is not known and
+# began before that might have been forgotten, so what it has counted may stand in the ledger already.  Half of it is
+# for clocks that differ.
 KEEP_S = 600.0
 _NEW_S = KEEP_S / 2
 _CLOCKS_S = 60.0  # by which one that began with the ledger may seem to be older
+_TIERS_MAX, _OTHERS = 32, "(others)"
 MARKS_MAX = 300  # routers of a namespace, those included that went within KEEP_S
 
 
@@ -37,30 +39,44 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """All that one router process has counted, by Cascade and ModelTier.  `began_s`: of the process, Unix time."""
+    """All that one router process has counted, by Cascade and then ModelTier.  `began_s`: of the process, Unix time."""
 
     began_s: float
-    dollars: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    sent: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    dollars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sent: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    all: Mapping[str, float] = field(default_factory=dict)  # what all Cascades sent
+
+    @classmethod
+    def of(
+        cls, began_s: float, dollars: Mapping[tuple[str, str], float], sent: Mapping[tuple[str, str], float]
+    ) -> "Counted":
+        """Of counts by Cascade and ModelTier."""
+        totals: dict[str, float] = {}
+        for (_, tier), count in sent.items():
+            totals[tier] = totals.get(tier, 0.0) + count
+        return cls(began_s, _nested(dollars), _nested(sent), totals)
 
     def told(self, cascade: str, charges: Sequence["Charge"]) -> Told:
         """What of it one Cascade's ledger is about."""
-        mine = {one.tier for one in charges if one.by_token}
-        shared = {one.tier for one in charges if one.users > 1}
-        every: dict[str, float] = {}
-        for (_, tier), count in self.sent.items():
-            if tier in shared:
-                every[tier] = every.get(tier, 0.0) + count
+        tokens = [one.tier for one in charges if one.by_token]
+        shared = [one.tier for one in charges if one.users > 1]
         return Told(
             self.began_s,
-            {
-                tier: usd
-                for (who, tier), usd in self.dollars.items()
-                if who == cascade and tier in mine and usd
-            },
-            {tier: count for (who, tier), count in self.sent.items() if who == cascade and tier in shared},
-            every,
+            _some(self.dollars.get(cascade, {}), tokens),
+            _some(self.sent.get(cascade, {}), shared),
+            _some(self.all, shared),
         )
+
+
+def _nested(counts: Mapping[tuple[str, str], float]) -> Mapping[str, Mapping[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for (cascade, tier), count in counts.items():
+        found.setdefault(cascade, {})[tier] = count
+    return found
+
+
+def _some(counts: Mapping[str, float], tiers: Sequence[str]) -> dict[str, float]:
+    return {tier: counts[tier] for tier in tiers if counts.get(tier)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +96,7 @@ class Ledger:
     since_s: float = 0.0  # of what is counted in it
     began_s: float = 0.0  # of the ledger
     at_s: float = 0.0
+    heard_s: float = 0.0  # when all routers were heard last
     spent: Mapping[str, float] = field(default_factory=dict)  # dollars by ModelTier
     per_hour: float = 0.0  # dollars, lately
     watched_s: float = 0.0  # of "lately"
@@ -139,9 +156,17 @@ def window_of(kind: Window, now_s: float) -> tuple[float, float]:
 
 
 def after(
-    ledger: Ledger, window: Window, charges: Sequence[Charge], told: Mapping[str, Told], now_s: float
+    ledger: Ledger,
+    window: Window,
+    charges: Sequence[Charge],
+    told: Mapping[str, Told],
+    now_s: float,
+    *,
+    complete: bool = True,
 ) -> Ledger:
-    """The ledger with all that came until now.  `told`: by router pod; one that is silent is heard of later.
+    """The ledger with all that came until now.
+
+    `told`: by router pod; one that is silent is heard of later.  `complete`: none is.
 
     What runs now is taken to have run since the last look.
     """
@@ -151,6 +176,8 @@ def after(
     inside_s = now_s - max(began, turned.start_s)
     part = inside_s / (now_s - began) if now_s > began else 0.0
     marks, gained = _heard(turned, told, now_s)
+    heard_s = now_s if complete else turned.heard_s
+    marks = {pod: mark for pod, mark in marks.items() if heard_s - mark.seen_s <= KEEP_S}
     sent = _lately(turned, gained, charges, seconds=now_s - began)
     turned = replace(turned, sent=sent)
     cost = {
@@ -165,7 +192,8 @@ def after(
     return replace(
         turned,
         at_s=now_s,
-        spent={**turned.spent, **spent},
+        heard_s=heard_s,
+        spent=_bounded({**turned.spent, **spent}),
         per_hour=turned.per_hour + weight * (rate - turned.per_hour),
         watched_s=watched_s,
         marks=marks,
@@ -189,7 +217,7 @@ def _turned(ledger: Ledger, window: Window, now_s: float) -> Ledger:
     """In the window that it is now: what was spent in another one is left behind."""
     start_s, _ = window_of(window, now_s)
     if not ledger.at_s:
-        return Ledger(window=window, start_s=start_s, since_s=now_s, began_s=now_s)
+        return Ledger(window=window, start_s=start_s, since_s=now_s, began_s=now_s, heard_s=now_s)
     # Of a longer window that is set now, what was spent in the shorter one is a part.
     if ledger.start_s >= start_s:
         return replace(ledger, window=window, start_s=start_s)
@@ -216,8 +244,7 @@ def _heard(ledger: Ledger, told: Mapping[str, Told], now_s: float) -> tuple[Mapp
             (every, before.all, now.all),
         ):
             _add(total, had, has)
-    kept = {pod: mark for pod, mark in ledger.marks.items() if now_s - mark.seen_s <= KEEP_S}
-    kept |= {pod: Mark(now_s, one) for pod, one in told.items()}
+    kept = {**ledger.marks, **{pod: Mark(now_s, one) for pod, one in told.items()}}
     newest = sorted(kept, key=lambda pod: (-kept[pod].seen_s, pod))[:MARKS_MAX]
     return {pod: kept[pod] for pod in newest}, Told(0.0, dollars, own, every)
 
@@ -227,7 +254,7 @@ def _before(ledger: Ledger, pod: str, now: Told) -> Told:
     mark = ledger.marks.get(pod)
     if mark is not None and mark.told.began_s == now.began_s:
         return mark.told
-    is_new = now.began_s >= max(ledger.began_s - _CLOCKS_S, ledger.at_s - _NEW_S)
+    is_new = now.began_s >= max(ledger.began_s - _CLOCKS_S, ledger.heard_s - _NEW_S)
     return Told(now.began_s, {}, {}, {}) if is_new else now
 
 
@@ -236,6 +263,14 @@ def _add(total: dict[str, float], had: Mapping[str, float], has: Mapping[str, fl
         before = had.get(tier, 0.0)
         # A tier that left a router's table and came back is counted from zero by the same process.
         total[tier] = total.get(tier, 0.0) + (value - before if value >= before else value)
+
+
+def _bounded(spent: Mapping[str, float]) -> dict[str, float]:
+    """What tiers cost whose names came and went is kept as one."""
+    if len(spent) <= _TIERS_MAX:
+        return dict(spent)
+    *rest, least, second = sorted(spent, key=lambda tier: -spent[tier] if tier != _OTHERS else 0.0)
+    return _bounded({**{tier: spent[tier] for tier in rest}, _OTHERS: spent[least] + spent[second]})
 
 
 def _lately(

@@ -31,6 +31,8 @@ def what_if(
         look = replace(look, goals=demand.goals([cascade]))
         if len(record.cascades) == 1:
             look, how = replace(look, tiers=_shared(record, cascade, tiers)), _settings(record, cascade)
+            # What is left of a budget nobody here knows; that there is none, the file says.
+            look = look if cascade.spec.budget is not None else replace(look, bounds=())
     unknown = tiers.keys() - {tier.name for tier in look.tiers}
     if unknown:
         raise ValueError(f"not planned with {record.owner} so far: {', '.join(sorted(unknown))}")

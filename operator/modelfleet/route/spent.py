@@ -68,13 +68,14 @@ def _obeyed(route: CascadeRoute, now_s: float) -> CascadeRoute:
     if now_s >= spent.until_s:
         return replace(route, spent=None)
     inside = _inside(route.tiers)
-    if spent.action != STOP_ESCALATING or not inside:
+    if spent.action == REJECT or not inside:
         return route
     weights = [tier.weight_permille if place in inside else 0 for place, tier in enumerate(route.tiers)]
     if not any(weights):
         weights[inside[0]] = PERMILLE
     tiers = [replace(tier, weight_permille=weight) for tier, weight in zip(route.tiers, weights, strict=True)]
-    return replace(route, tiers=tuple(tiers), max_escalations=0)
+    escalations = 0 if spent.action == STOP_ESCALATING else route.max_escalations
+    return replace(route, tiers=tuple(tiers), max_escalations=escalations)
 
 
 def _inside(tiers: Sequence[TierRoute]) -> Places:

@@ -48,7 +48,7 @@ class Paid(Fleet):
     def counted(
         self, dollars: float, *, began_s: float = BEGAN_S, sent: float = 0.0, others: float = 0.0
     ) -> None:
-        self.routers.counts["10.0.0.1"] = Counted(
+        self.routers.counts["10.0.0.1"] = Counted.of(
             began_s,
             {("chat", "gpt"): dollars, ("chat", "small"): 50.0 + dollars, ("other", "gpt"): 99.0},
             {("chat", "small"): sent, ("other", "small"): others},

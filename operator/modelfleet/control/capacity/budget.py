@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -40,6 +41,7 @@ class Budgets:
     notes: Notes
     settings: Callable[[], FleetSettings]
     _counted: dict[str, dict[str, Counted]] = field(default_factory=dict)  # by namespace and router pod
+    _silent: set[str] = field(default_factory=set)  # namespaces of which not every router answered
 
     async def hear(self, cascades: Cascades) -> None:
         """Ask all routers of namespaces with a budget what they have counted."""
@@ -51,23 +53,22 @@ class Budgets:
             if address in told:
                 found[namespace][pod] = told[address]
         self._counted = found
+        self._silent = {namespace for namespace, _, address in pods if address not in told}
 
     async def take(self, cascades: Cascades, tiers: Tiers, *, now_s: float) -> None:
         """Write all ledgers forward until now.  What cannot be recalled waits for the next look."""
         ledgers = await self._recalled(cascades)
-        self.memory.accounts = {}
+        self.memory.accounts = {name: one for name, one in self.memory.accounts.items() if name in ledgers}
         if not ledgers:
             return
         running = _running(self.view, tiers)
         users = Counter(tier for name, cascade in cascades.items() for tier in _named(name, cascade))
         for name, ledger in ledgers.items():
             cascade = cascades[name]
-            assert cascade.spec.budget is not None
-            charges = list(self._charges(_named(name, cascade), tiers, running, users))
-            counted = self._counted.get(name.namespace, {})
-            told = {pod: one.told(name.name, charges) for pod, one in counted.items()}
-            written = spending.after(ledger, cascade.spec.budget.window, charges, told, now_s)
-            self._account(name, cascade, tiers, written, tuple(charges))
+            with _apart(name):
+                charges = tuple(self._charges(_named(name, cascade), tiers, running, users))
+                written = self._written(name, cascade, ledger, charges, now_s=now_s)
+                self._account(name, cascade, tiers, written, charges)
 
     def judge(self, cascades: Cascades, tiers: Tiers) -> None:
         """Judge the ledgers as they are by what the objects say now."""
@@ -76,7 +77,17 @@ class Budgets:
             if cascade is None or cascade.spec.budget is None:
                 del self.memory.accounts[name]
             else:
-                self._account(name, cascade, tiers, known.ledger, known.charges)
+                with _apart(name):
+                    self._account(name, cascade, tiers, known.ledger, known.charges)
+
+    def _written(
+        self, name: Name, cascade: Cascade, ledger: Ledger, charges: Sequence[Charge], *, now_s: float
+    ) -> Ledger:
+        assert cascade.spec.budget is not None
+        counted = self._counted.get(name.namespace, {})
+        told = {pod: one.told(name.name, charges) for pod, one in counted.items()}
+        complete = name.namespace not in self._silent
+        return spending.after(ledger, cascade.spec.budget.window, charges, told, now_s, complete=complete)
 
     async def remember(self) -> None:
         """Keep what is due where a restart finds it."""
@@ -132,6 +143,15 @@ class Budgets:
                 yield Charge(
                     name.name, price or 0.0, replicas, _least(tier, replicas), users[name], by_token=by_token
                 )
+
+
+@contextmanager
+def _apart(name: Name) -> Iterator[None]:
+    """A bug that one ledger meets must cost neither the others theirs nor anybody replicas."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  whatever it is
+        _LOG.exception("budget not counted", cascade="/".join(name))
 
 
 def _named(name: Name, cascade: Cascade) -> list[Name]:
