@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelfleet.api.route_table import (
     AcceptRule,
+    BudgetSpent,
     CascadeRoute,
     ColdRule,
     DataRule,
@@ -65,6 +66,7 @@ CHAT = CascadeRoute(
     overflow=OverflowRule(when=("Cold", "Error"), share_percent=20),
     max_cost_microdollars=50_000.0,
     data=DataRule("x-class", ("private",), ("public",), "Reject"),
+    spent=BudgetSpent("SkipTier", 1_795_392_000.0),
 )
 TABLE = RouteTable(cascades=(CHAT,), rules=RouterRules(wake=("operators.sys.svc:8080",)))
 
@@ -174,6 +176,8 @@ BROKEN = {
     "an operator without address": (broken("rules.wake", [""]), "no addresses"),
     "an operator that is a number": (broken("rules.wake", [8080]), r"rules.wake\[0\], not a text"),
     "operators that are a number": (broken("rules.wake", 8080), "rules.wake, not a list"),
+    "a spent budget that means nothing": (broken("cascades.0.spent.action", "Pray"), "does 'Pray' when"),
+    "a spent budget without an end": (broken("cascades.0.spent.until_s", MISSING), "spent.until_s"),
     "a data policy that nobody knows": (broken("cascades.0.data.unknown", "Ask"), "does not understand"),
     "a data policy in capitals": (broken("cascades.0.data.local_only", ["Private"]), "does not understand"),
     "a data policy without classes": (broken("cascades.0.data.allowed", MISSING), "data.allowed"),

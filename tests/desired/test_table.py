@@ -6,6 +6,7 @@ import pytest
 from modelfleet import names
 from modelfleet.api.fleet_settings import RouterSettings
 from modelfleet.api.route_table import (
+    BudgetSpent,
     DataRule,
     LastHour,
     OverflowRule,
@@ -274,6 +275,34 @@ def test_a_tier_that_nobody_can_bound_gets_no_requests():
         ["small"],
         ["small", "frontier"],
     ]
+
+
+MONEY = {
+    "none was set": ({}, True, None),
+    "there is some": ({"budget": {"window": "Day", "maxUSD": "5"}}, False, None),
+    "it is spent": ({"budget": {"window": "Day", "maxUSD": "5"}}, True, "StopEscalating"),
+    "it is spent, and that is the end": (
+        {"budget": {"window": "Day", "maxUSD": "5", "onExhausted": "Reject"}},
+        True,
+        "Reject",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "exhausted", "want"), MONEY.values(), ids=MONEY)
+def test_a_spent_budget_is_told_with_its_end(spec: dict[str, Any], *, exhausted: bool, want: str | None):
+    cost = {
+        "since": "2026-11-22T00:00:00Z",
+        "until": "2026-11-23T00:00:00Z",
+        "spentUSD": "5",
+        "limitUSD": "5",
+        "forecastUSD": "5",
+        "exhausted": exhausted,
+    }
+    route = table.cascade_route(cascade(**spec, status={"cost": cost}), TIERS)
+
+    assert route is not None
+    assert route.spent == (None if want is None else BudgetSpent(want, 1_795_392_000.0))
 
 
 def test_observing_leaves_the_weights_to_the_operator():
