@@ -51,7 +51,7 @@ def test_what_is_saved_and_owed_is_bounded(seconds: list[tuple[float, float]], t
     bank = Bank()
     for dear, cheap in seconds:
         bank = bank.after(dear=dear, total=dear + cheap, target=target)
-        assert -0.2 * bank.hour - 1e-6 <= bank.balance <= 0.05 * bank.hour + 1e-6
+        assert -0.05 * bank.hour - 1e-6 <= bank.balance <= 0.05 * bank.hour + 1e-6
 
 
 def test_what_no_room_allowed_to_pay_is_paid_later():
