@@ -57,7 +57,7 @@ class NodePool(SettingsModel):
     price_per_hour: str | None = Field(
         default=None,
         pattern=r"^[0-9]+(\.[0-9]+)?$",
-        description="US dollars per hour and unit, shown as a metric.",
+        description="US dollars per hour and unit: what plans weigh tiers by, and budgets count.",
     )
     max_units: int | None = Field(
         default=None,

@@ -20,6 +20,7 @@ from modelfleet.api.model_tier import ModelTier
 from modelfleet.desired import tier as desired
 from modelfleet.errors import FleetError
 from modelfleet.plan.engine import Engine
+from modelfleet.plan.prices import replica_hour_usd
 from modelfleet.plan.profiles import PROFILES, profile
 from modelfleet.sim import fleet, unsimulated
 from modelfleet.sim.fleet import Hold, Question
@@ -243,16 +244,9 @@ def _step(step: CascadeTier, tier: ModelTier, told: Told) -> fleet.Tier:
 
 
 def _usd(tier: ModelTier, told: Told) -> float:
-    """Of a replica and hour: as told, else the tier's own price, else its node pool's."""
+    """Of a replica and hour: as told, else as the operator counts; 0 where nobody says."""
     given = told.prices.get(tier.metadata.name)
-    if given is not None:
-        return given
-    own = getattr(tier.spec.price, "per_replica_hour", None)
-    if own is not None:
-        return float(own)
-    pool = tier.spec.node_pool
-    settings = told.settings.node_pools.get(pool.name) if pool is not None else None
-    return float(settings.price_per_hour or 0) * pool.count if settings is not None and pool else 0.0
+    return (replica_hour_usd(tier, told.settings) or 0.0) if given is None else given
 
 
 def _cold_start_s(tier: ModelTier, told: Told) -> float:

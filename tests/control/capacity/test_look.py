@@ -128,19 +128,31 @@ def test_what_a_deployment_has_not_made_yet_is_on_its_way(fleet: Planned):
 
 
 PRICES = {
-    "every pool tells its price": ({"gpu": "2.50", "cpu": "0.40"}, [5.0, 0.4]),
-    "one does not: units": ({"gpu": "2.50", "cpu": None}, [2.0, 1.0]),
+    "every pool tells its price": ({"gpu": "2.50", "cpu": "0.40"}, {}, [5.0, 0.4]),
+    "one does not: units": ({"gpu": "2.50", "cpu": None}, {}, [2.0, 1.0]),
+    "but its tier does": ({"gpu": "2.50", "cpu": None}, {MEDIUM.name: "0.30"}, [5.0, 0.3]),
+    "a tier's own price counts before its pool's": (
+        {"gpu": "2.50", "cpu": "0.40"},
+        {SMALL.name: "3"},
+        [3.0, 0.4],
+    ),
+    "what costs nothing is no unit among dollars": ({"gpu": "2.50", "cpu": "0"}, {}, [5.0, 0.0]),
+    "where nothing costs anything, units": ({"gpu": "0", "cpu": "0"}, {}, [2.0, 1.0]),
 }
 
 
-@pytest.mark.parametrize(("told", "want"), PRICES.values(), ids=PRICES)
-def test_prices_share_a_unit(fleet: Planned, told: dict[str, str | None], want: list[float]):
+@pytest.mark.parametrize(("told", "own", "want"), PRICES.values(), ids=PRICES)
+def test_prices_share_a_unit(
+    fleet: Planned, told: dict[str, str | None], own: dict[str, str], want: list[float]
+):
     fleet.settings = FleetSettings.model_validate(
         {"nodePools": {name: {"pricePerHour": price} if price else {} for name, price in told.items()}}
     )
     for name, pool in ((SMALL.name, {"name": "gpu", "count": 2}), (MEDIUM.name, {"name": "cpu"})):
         key = next(key for key in fleet.store.objects if (key.kind, key.name) == ("ModelTier", name))
         fleet.store.objects[key]["spec"]["nodePool"] = pool
+        if name in own:
+            fleet.store.objects[key]["spec"]["price"] = {"perReplicaHour": own[name]}
 
     assert [tier.price for tier in seen(fleet).tiers] == want
 

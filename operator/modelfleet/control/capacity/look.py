@@ -25,6 +25,7 @@ from modelfleet.plan.learned import Learned, Shown, Start
 from modelfleet.plan.load import INTERVAL_S, Answers, CascadeLoad, TierLoad
 from modelfleet.plan.look import TierFacts, tier_looks
 from modelfleet.plan.planner import Look
+from modelfleet.plan.prices import replica_hour_usd
 from modelfleet.plan.profiles import engine_of
 from modelfleet.plan.sizing import Objectives
 from modelfleet.plan.snapshot import FleetSnapshot, Name
@@ -119,10 +120,11 @@ def look_at(group: Group, sight: Sight, learned: Learned) -> Look:
         if load is not _NO_LOAD
     ]
     shares = demand.shares(cascades, loads, sight.seen.tiers)
-    priced = all(_dollars(sight.seen.tiers[tier], sight.settings) is not None for tier in group.tiers)
+    dollars = [replica_hour_usd(sight.seen.tiers[tier], sight.settings) for tier in group.tiers]
+    priced = all(one is not None for one in dollars) and any(dollars)
     facts = [
-        _facts(tier, sight, learned, share=shares.get(tier, 0.0), goals=goals, priced=priced)
-        for tier in group.tiers
+        _facts(tier, sight, learned, share=shares.get(tier, 0.0), goals=goals, usd=usd if priced else None)
+        for tier, usd in zip(group.tiers, dollars, strict=True)
     ]
     return Look(
         now_s=sight.seen.now_s,
@@ -151,7 +153,7 @@ def shown_by(load: TierLoad, past: Shown) -> Shown:
 
 
 def _facts(
-    name: Name, sight: Sight, learned: Learned, *, share: float, goals: Objectives, priced: bool
+    name: Name, sight: Sight, learned: Learned, *, share: float, goals: Objectives, usd: float | None
 ) -> TierFacts:
     tier, load, snap = sight.seen.tiers[name], sight.load(name), sight.fleet.tiers.get(name)
     child = Key("Deployment", name.namespace, names.tier_child(name.name))
@@ -172,7 +174,8 @@ def _facts(
         name=name.name,
         engine=engine_of(tier, sight.settings),
         slots=tier.slots or 0,
-        price=(_dollars(tier, sight.settings) if priced else None) or _units(tier),
+        # Where one of the group has no price, or all are free, they are compared by what they take of their pools.
+        price=_units(tier) if usd is None else usd,
         share=share,
         wanted=wanted,
         ready=ready,
@@ -212,12 +215,6 @@ def _router(name: Name, cascade: Cascade) -> tuple[str, str]:
 
 def _units(tier: ModelTier) -> int:
     return tier.spec.node_pool.count if tier.spec.node_pool is not None else 1
-
-
-def _dollars(tier: ModelTier, settings: FleetSettings) -> float | None:
-    """Of one replica and hour; None where its pool tells no price."""
-    pool = settings.node_pools.get(tier.spec.node_pool.name) if tier.spec.node_pool is not None else None
-    return float(pool.price_per_hour) * _units(tier) if pool and pool.price_per_hour else None
 
 
 def _told_start_s(tier: ModelTier, settings: FleetSettings) -> float:
