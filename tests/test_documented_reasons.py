@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from modelfleet.control.capacity import status
+from modelfleet.control.capacity import cascade_status, tier_status
 from modelfleet.plan import controls, group, pools, rails, rules, service_level, shares, weights
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,10 @@ NOT_REASONS = {
 def test_every_reason_is_in_the_document():
     sources = [
         Path(module.__file__ or "").read_text()
-        for module in (controls, group, pools, rails, rules, service_level, weights, shares, status)
+        for module in (
+            *(controls, group, pools, rails, rules, service_level, weights, shares),
+            *(tier_status, cascade_status),
+        )
     ]
     used = {word for source in sources for word in WORD.findall(source)} - NOT_REASONS
 

@@ -2,6 +2,6 @@
 
 Observe: sources and idle ask, look, observe, readings, targets, controls and bars make plain values of it.
 Decide: plan and budget, with the pure modelfleet.plan.
-Act: act and status write the decision, notes what was learned; memory is what the next look starts from.
+Act: act writes the decision, in the words of tier_status and cascade_status, notes what was learned; memory is what the next look starts from.
 Metrics: metrics, plan_metrics, controls_metrics and budget_metrics.  loop joins it all.
 """

@@ -14,11 +14,13 @@ from modelfleet import names
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.meta import Manifest
 from modelfleet.api.model_tier import ModelTier
-from modelfleet.control.capacity import status as capacity_status
+from modelfleet.control.capacity.cascade_status import cascade_status, moves
 from modelfleet.control.capacity.memory import Memory, Store, weights_spec
 from modelfleet.control.capacity.metrics import CapacityMetrics
 from modelfleet.control.capacity.observe import Observed
 from modelfleet.control.capacity.plan import Outcome
+from modelfleet.control.capacity.status import changed
+from modelfleet.control.capacity.tier_status import tier_status
 from modelfleet.control.ports import Cluster, Events, Key
 from modelfleet.errors import ClusterError
 from modelfleet.plan.facts import facts
@@ -83,7 +85,7 @@ class Hand:
         before = snap.replicas if snap else 0
         told = facts(snap, now.plan.tier_plans.get(name)) if snap else ""
         blind = verdict is not None and _blind(verdict)
-        wanted = capacity_status.tier_status(
+        wanted = tier_status(
             tier,
             verdict,
             before=before,
@@ -135,7 +137,7 @@ class Hand:
         verdict, before = now.plan.cascades[name], now.fleet.cascades[name].weights
         outcome, seen = now.outcomes.get(name), now.seen
         asked = seen.source == "Answers"
-        wanted = capacity_status.cascade_status(
+        wanted = cascade_status(
             cascade,
             verdict,
             before=before,
@@ -157,10 +159,10 @@ class Hand:
         chosen = now.plan.thresholds.get(name, {})
         self._instruments.controls.show_thresholds(name, {step: one.value for step, one in chosen.items()})
         if before is None or dict(before) != dict(verdict.weights):
-            moves = capacity_status.moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
+            moved = moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
             self._instruments.weight_changes.labels(*name, verdict.reason).inc()
-            _LOG.info("weights changed", cascade="/".join(name), reason=verdict.reason, moves=moves)
-            message = f"{moves}: {verdict.reason}: {verdict.message}"
+            _LOG.info("weights changed", cascade="/".join(name), reason=verdict.reason, moves=moved)
+            message = f"{moved}: {verdict.reason}: {verdict.message}"
             await self._tell(Key("Cascade", *name), reason="WeightsChanged", message=message)
 
     async def _tell_of_money(self, name: Name, cascade: Cascade, account: Account | None) -> None:
@@ -183,7 +185,7 @@ class Hand:
 
     async def _write(self, key: Key, thing: ModelTier | Cascade, wanted: Manifest) -> bool:
         """Store the status where it differs.  False: it could not be stored."""
-        if not capacity_status.changed(wanted, thing):
+        if not changed(wanted, thing):
             return True
         try:
             async with self._writing:

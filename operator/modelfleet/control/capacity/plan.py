@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from modelfleet.api.fleet_settings import FleetSettings
+from modelfleet.control.capacity.cascade_status import shown_law
 from modelfleet.control.capacity.look import Sight, Starting, look_at, shown_by
 from modelfleet.control.capacity.memory import Memory
 from modelfleet.control.capacity.notes import Notes
 from modelfleet.control.capacity.observe import Observed, Pods
-from modelfleet.control.capacity.status import shown_law
 from modelfleet.control.ports import View
 from modelfleet.errors import ClusterError
 from modelfleet.plan import demand, planner, publish
