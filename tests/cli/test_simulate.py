@@ -113,3 +113,12 @@ def test_a_trace_that_ends_early_is_told(fleet: Path):
 
     assert code == 0
     assert "the load ends after 0.68 h, and the fleet runs on until 0.9 h" in text
+
+
+def test_who_knows_the_load_beforehand_runs_beside_the_others(fleet: Path):
+    code, text = run(
+        "-f", fleet, "--hours", 0.05, "--rps", 5, "--policy", "peak", "--against", "oracle", "--profile", "llama-8b=8b-h100"
+    )  # fmt: skip
+
+    assert code == 0, text
+    assert "GPU hours would do if replicas could be split" in text

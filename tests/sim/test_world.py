@@ -135,12 +135,12 @@ def test_memory_does_not_grow_with_the_trace():
 
     def peak(hours: float) -> int:
         tracemalloc.start()
-        World(ONE, load(4.0, 3600 * hours), Static()).run(3600 * hours)
+        World(ONE, load(3.0, 3600 * hours), Static()).run(3600 * hours)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
 
     peak(0.05)  # imports and caches
-    short, long = peak(0.25), peak(1.5)
+    short, long = peak(0.2), peak(1.2)
 
     assert long < short + 200_000

@@ -1,7 +1,7 @@
 """`modelfleet simulate`: what a fleet would have cost, and how well it would have served, on a load."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -15,8 +15,9 @@ from rich.table import Table
 from modelfleet.api.fleet_settings import FleetSettings
 from modelfleet.cli import simulate_inputs as inputs
 from modelfleet.sim import report
-from modelfleet.sim.fleet import Conditions
+from modelfleet.sim.fleet import Arrival, Conditions
 from modelfleet.sim.operator.policy import Operator
+from modelfleet.sim.policies import foresight
 from modelfleet.sim.policies.known import KNOWN
 from modelfleet.sim.policy import Orders, Policy, Seen
 from modelfleet.sim.report import Result
@@ -25,7 +26,8 @@ from modelfleet.sim.tally import Tally
 from modelfleet.sim.world import World
 
 _OPERATOR = "operator"
-_POLICIES = (_OPERATOR, *KNOWN)
+_PEAK, _ORACLE = "peak", "oracle"  # who know the load beforehand
+_POLICIES = (_OPERATOR, *KNOWN, _PEAK, _ORACLE)
 _MONDAY = "2026-01-05T00:00"  # when a run begins, unless --start says otherwise
 _COLUMN_CHARS, _FRAME_CHARS, _HEADING_CHARS = 8, 3, 21  # of the table
 _SHORT = 0.95  # of the time asked for
@@ -59,6 +61,12 @@ class Setting:
     day: int
     seed: int
     start_s: float
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """The same requests each time."""
+        return inputs.arrivals(
+            self.trace, self.folder, rps=self.rps, seconds=self.seconds, day=self.day, seed=self.seed
+        )
 
 
 Files = Annotated[list[Path], typer.Option("--file", "-f", help="YAML with ModelTiers and a Cascade.")]
@@ -136,6 +144,7 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
             settings=told,
         )
         scenario = read(among, asked, scores=lambda steps: inputs.scores(scores, steps))
+        _check_foresight(names, scenario)
         setting = Setting(
             scenario=scenario,
             settings=told,
@@ -160,6 +169,12 @@ def simulate(  # noqa: PLR0917  the command line names every one of them
         output.write_text(json.dumps(report.document(load, scenario.fleet, runs), indent=1) + "\n")
     if html is not None:
         _write_page(html, load, scenario, runs)
+
+
+def _check_foresight(names: Sequence[str], scenario: Scenario) -> None:
+    blind = [name for name in names if name in (_PEAK, _ORACLE)]
+    if blind and scenario.fleet.thresholds:
+        raise ValueError(f"{blind[0]} cannot know what a tier with an accept rule will pass on: leave it out")
 
 
 def _conditions(blind: str | None) -> Conditions:
@@ -209,15 +224,7 @@ def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(),
         console=_aside, transient=True, disable=not _aside.is_terminal,
     )  # fmt: skip
-    scenario = setting.scenario
-    arrivals = inputs.arrivals(
-        setting.trace,
-        setting.folder,
-        rps=setting.rps,
-        seconds=setting.seconds,
-        day=setting.day,
-        seed=setting.seed,
-    )
+    scenario, arrivals = setting.scenario, setting.arrivals()
     operator = None
     if name == _OPERATOR:
         operator = Operator(
@@ -225,7 +232,7 @@ def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
         )
     with bar:
         task = bar.add_task(name, total=setting.seconds)
-        watched = Watched(operator or KNOWN[name](), lambda now_s: bar.update(task, completed=now_s))
+        watched = Watched(operator or _policy(name, setting), lambda now_s: bar.update(task, completed=now_s))
         world = World(
             scenario.fleet,
             arrivals,
@@ -241,6 +248,18 @@ def _run(name: str, setting: Setting) -> tuple[Result, Tally]:
             _tell(f"at the end: {line}")
         operator.close()
     return report.result(name, tally), tally
+
+
+def _policy(name: str, setting: Setting) -> Policy:
+    if name not in (_PEAK, _ORACLE):
+        return KNOWN[name]()
+    fleet, shares = setting.scenario.fleet, setting.scenario.entry
+    load = foresight.look_through(setting.arrivals(), seconds=setting.seconds, seed=setting.seed)
+    if name == _PEAK:
+        return foresight.Peak(fleet, load, shares)
+    least = foresight.least_gpu_h(fleet, load, shares)
+    _tell(f"oracle: {least:.1f} GPU hours would do if replicas could be split and started at once")
+    return foresight.oracle(fleet, load, shares)
 
 
 def _show(load: str, results: Sequence[Result]) -> None:
