@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelfleet.api.route_table import BudgetSpent, CascadeRoute, ExternalTarget, TierRoute
+from modelfleet.api.route_table import BudgetSpent, CascadeRoute, ExternalTarget, OverflowRule, TierRoute
 from modelfleet.route import course
 from modelfleet.route.keys import ApiKey
 from modelfleet.route.refusal import Refused
@@ -56,6 +56,18 @@ def test_entries_move_to_ours(tiers: tuple[TierRoute, ...], want: list[int]):
     for found in (stopped, skipped):
         assert [one.weight_permille for one in found.tiers] == want
     assert (stopped.max_escalations, skipped.max_escalations) == (0, 2)
+
+
+def test_a_busy_tier_is_no_outage():
+    rule = OverflowRule(("Cold", "Saturated", "Error"), 20)
+    stopped, skipped = (
+        followed(replace(spent(action), overflow=rule)) for action in ("StopEscalating", "SkipTier")
+    )
+
+    assert stopped.overflow == replace(rule, when=("Cold", "Error"))
+    assert skipped.overflow == rule
+    only = followed(replace(spent("StopEscalating"), overflow=OverflowRule(("Saturated",), 20)))
+    assert only.overflow == OverflowRule((), 20)  # none would let failures go on without a bound
 
 
 def places(

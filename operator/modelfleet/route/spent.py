@@ -1,7 +1,7 @@
 """What a router does with a Cascade whose budget is spent, until its window begins again.
 
-StopEscalating: answers are sent as they are, and no request starts at a tier that is paid by the token; where none of
-the others takes it, it may still go there.  SkipTier: tiers that are paid by the token are not asked at all.  Reject:
+StopEscalating: answers are sent as they are, and no request starts at a tier that is paid by the token; where all of
+the others fail, it may still go there.  SkipTier: tiers that are paid by the token are not asked at all.  Reject:
 nothing is.  A request that no other tier may answer is refused like one under Reject.
 """
 
@@ -14,6 +14,7 @@ from modelfleet.api.route_table import PERMILLE, REJECT, STOP_ESCALATING, Budget
 from modelfleet.route import course, refusal
 from modelfleet.route.course import Course, Fields, Headers, Places
 from modelfleet.route.keys import ApiKey
+from modelfleet.route.overflow import SATURATED
 from modelfleet.route.refusal import Refused
 
 Clock = Callable[[], float]  # Unix time
@@ -74,8 +75,13 @@ def _obeyed(route: CascadeRoute, now_s: float) -> CascadeRoute:
     if not any(weights):
         weights[inside[0]] = PERMILLE
     tiers = [replace(tier, weight_permille=weight) for tier, weight in zip(route.tiers, weights, strict=True)]
-    escalations = 0 if spent.action == STOP_ESCALATING else route.max_escalations
-    return replace(route, tiers=tuple(tiers), max_escalations=escalations)
+    followed = replace(route, tiers=tuple(tiers))
+    if spent.action != STOP_ESCALATING:
+        return followed
+    # To be busy is no outage: with fewer replicas, what overflows would be what the budget is to save.
+    rule = route.overflow
+    rule = None if rule is None else replace(rule, when=tuple([why for why in rule.when if why != SATURATED]))
+    return replace(followed, max_escalations=0, overflow=rule)
 
 
 def _inside(tiers: Sequence[TierRoute]) -> Places:
