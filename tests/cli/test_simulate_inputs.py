@@ -54,3 +54,13 @@ def test_settings_name_the_field_that_is_wrong(tmp_path: Path):
 
     with pytest.raises(ValueError, match=r"settings.yaml: capacity.intervall"):
         inputs.settings(path)
+
+
+def test_a_folder_stands_for_its_yaml_files(tmp_path: Path):
+    for name, text in {"b.yaml": "b: 1", "a.yml": "a: 1", "notes.txt": "no"}.items():
+        (tmp_path / name).write_text(text)
+
+    assert inputs.documents([tmp_path]) == [{"a": 1}, {"b": 1}]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty has no file that ends in .yaml"):
+        inputs.documents([tmp_path / "empty"])

@@ -33,9 +33,9 @@ _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def documents(files: Sequence[Path]) -> list[Any]:
-    """All YAML documents of all files."""
+    """All YAML documents of all files; a folder stands for the YAML files in it."""
     found: list[Any] = []
-    for path in files:
+    for path in (one for given in files for one in _in(given)):
         try:
             found += yaml.safe_load_all(path.read_text())
         except OSError as err:
@@ -43,6 +43,15 @@ def documents(files: Sequence[Path]) -> list[Any]:
         except yaml.YAMLError as err:
             raise ValueError(f"{path} is no YAML: {' '.join(str(err).split())}") from None
     return found
+
+
+def _in(given: Path) -> Sequence[Path]:
+    if not given.is_dir():
+        return [given]
+    inside = sorted(path for path in given.iterdir() if path.suffix in (".yaml", ".yml"))
+    if not inside:
+        raise ValueError(f"{given} has no file that ends in .yaml or .yml")
+    return inside
 
 
 def settings(path: Path | None) -> FleetSettings:
