@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from modelfleet.api.balance import Balance
 
 # Routers forget what is beyond, too.
-AHEAD_MOST, AHEAD_LEAST = 50, -20
-_NEWS_PERMILLE = 5  # a quarter of the most that may be owed
+AHEAD_MOST, AHEAD_LEAST = 50, -50
+_NEWS_PERMILLE = 5  # a tenth of the most that is kept or owed
 _NEWS_ANSWERS = 0.2
 _PERMILLE = 1000
 
