@@ -198,6 +198,7 @@ OUT_OF_RANGE: dict[str, tuple[float, ...]] = {
     "cascades.0.hold_s": (-0.1,),
     "cascades.0.max_cost_microdollars": (0.0, -1.0),
     "cascades.0.overflow.share_percent": (0, 101),
+    "cascades.0.spent.until_s": (-1.0, 1e12),  # no date
     "cascades.0.tiers.0.timeout_s": (0, -1.0),
     "cascades.0.tiers.0.weight_permille": (-100, 1001),
     "cascades.0.tiers.0.accept.threshold": (60.0,),

@@ -22,6 +22,7 @@ from modelfleet.api.route_table import (
     SPENT,
     UNKNOWN_DATA,
     AcceptRule,
+    BudgetSpent,
     CascadeRoute,
     ColdRule,
     DataRule,
@@ -35,6 +36,7 @@ from modelfleet.api.route_table import (
 
 NUMBER_MAX = 2**53  # whole numbers beyond it do not survive JSON everywhere
 SECONDS_MAX = 7 * 86_400.0  # seven times what a Cascade may ask for; a timer does not take every number
+UNIX_S_MAX = 253_402_300_799.0  # the end of year 9999: no date is later
 _HEAD = frozenset({"formatVersion", "optional"})
 
 
@@ -64,6 +66,7 @@ _RANGES: Mapping[tuple[type, str], _Range] = {
     (ExternalTarget, "tokens_per_minute"): _COUNT,
     (AcceptRule, "threshold"): _Range(-NUMBER_MAX, 0),
     (ColdRule, "hold_s"): _TIME,
+    (BudgetSpent, "until_s"): _Range(0, UNIX_S_MAX),
     (TierRoute, "weight_permille"): _SHARE,
     (TierRoute, "timeout_s"): _TIME,
     (TierRoute, "concurrency"): _COUNT,
