@@ -148,3 +148,16 @@ def test_a_burst_beyond_the_cheap_tier_does_not_fill_the_dear_one():
     assert choose([cheap, dear], 100.0, lasting_rps=60.0).replicas == (4, 4)
     assert choose([cheap, dear], 100.0).replicas == (4, 12)
     assert not choose([cheap, dear], 100.0, lasting_rps=60.0).feasible
+
+
+@pytest.mark.parametrize("peak_rps", [0.0, 500.0])
+def test_many_tiers_are_not_tried_in_every_mixture(peak_rps: float):
+    many = [
+        Option(f"t{at}", carries_rps=10.0, price=1.0 + at, least=1, replicas_min=1, replicas_max=9, now=1)
+        for at in range(40)
+    ]
+    found = choose(many, peak_rps)
+
+    assert found.feasible
+    assert found.replicas[-1] == 1
+    assert sum(found.replicas) * 10.0 >= peak_rps

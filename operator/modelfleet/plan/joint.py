@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+_WIDE = 4  # tiers beside the one that fills which may get more than they owe; each makes three times the choices
 _CENT = 1e-6  # what sums of prices are off by
 ANY = 1_000_000  # replicas: no bound
 
@@ -113,7 +114,10 @@ def _free(options: Sequence[Option], peak_rps: float, lasting_rps: float) -> Cho
     # The cheapest per request fills what is left.
     order = sorted(range(len(options)), key=lambda i: options[i].price / max(1e-9, options[i].carries_rps))
     filler, others = order[0], order[1:]
-    spans = [range(least[i], min(options[i].replicas_max, least[i] + 2) + 1) for i in others]
+    spans = [
+        range(least[i], min(options[i].replicas_max, least[i] + (2 if at < _WIDE else 0)) + 1)
+        for at, i in enumerate(others)
+    ]
     for counts in product(*spans):
         given = sum(n * options[i].carries_rps for n, i in zip(counts, others, strict=True))
         fill = max(

@@ -103,11 +103,10 @@ def grow(wish: Wish, facts: Facts, course: Course) -> Verdict | None:  # noqa: A
         reason = {"Minimum": "AtMinimum", "Maximum": "AtMaximum", "Budget": "AtBudget"}.get(
             wish.bound, "Fits"
         )
-        text = (
-            "The load fits the replicas"
-            if reason != "AtBudget"
-            else "spec.budget of a Cascade pays for no more"
-        )
+        text = {
+            "AtMaximum": "The load asks for more than maxReplicas",
+            "AtBudget": "spec.budget of a Cascade pays for no more",
+        }.get(reason, "The load fits the replicas")
         return Verdict(facts.replicas, reason, text)
     return None
 
