@@ -1,5 +1,6 @@
 """What plans show goes when they go."""
 
+import math
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
@@ -39,6 +40,23 @@ def test_a_forecast_is_judged_when_a_replica_could_have_started():
     assert outcome("Exceeded") > 0
 
 
+def test_quantiles_of_the_forecast_are_held_against_what_came():
+    registry = CollectorRegistry()
+    metrics = PlanMetrics(registry)
+
+    def told(name: str, quantile: float, **more: str) -> float:
+        labels = {"fleet_namespace": "ns", "cascade": "chat", "quantile": str(quantile), **more}
+        return registry.get_sample_value(f"modelfleet_operator_{name}", labels) or 0.0
+
+    waves = State(rates_rps=tuple(40.0 + 20.0 * math.sin(at / 10) for at in range(160)))
+    metrics.show([planned(waves)], {}, {})
+    assert told("forecast_per_second", 0.5) < 60.0 < told("forecast_per_second", 0.95)
+
+    metrics.show([planned(at_s=241.0)], {}, {})  # 60 a second came
+    assert told("forecast_quantiles_total", 0.5, outcome="Exceeded") == 1.0
+    assert told("forecast_quantiles_total", 0.95, outcome="Held") == 1.0
+
+
 def test_what_is_gone_is_not_shown():
     registry = CollectorRegistry()
     metrics = PlanMetrics(registry)
@@ -55,5 +73,8 @@ def test_what_is_gone_is_not_shown():
         for sample in family.samples
         if sample.labels.get("cascade")
     ]
-    assert set(left) <= {"modelfleet_operator_forecasts_total", "modelfleet_operator_forecasts_created"}
+    assert {name.removesuffix("_total").removesuffix("_created") for name in left} <= {
+        "modelfleet_operator_forecasts",
+        "modelfleet_operator_forecast_quantiles",
+    }
     assert registry.get_sample_value("modelfleet_operator_planned_replicas", tier) is None

@@ -6,21 +6,22 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from modelfleet.plan.fleet import Planned
-from modelfleet.plan.forecast import level
+from modelfleet.plan.forecast import growth, level
 from modelfleet.plan.learned import Start
 from modelfleet.plan.service_level import attained
 from modelfleet.plan.snapshot import Name
 
 _CASCADE = ("fleet_namespace", "cascade")
 _TIER = ("fleet_namespace", "model_tier")
-_OPEN_MAX = 256  # forecasts of one plan whose outcome is not known yet
+_QUANTILES = (0.5, 0.75, 0.95)  # of the load until a replica could have started
+_OPEN_MAX = 256  # forecasts of one plan and quantile whose outcome is not known yet
 
 
 @dataclass(slots=True)
 class _Forecasts:
-    """Of one plan: until when each holds, and what it said."""
+    """Of one plan: until when each holds, and what it said, by quantile; None: what was sized for."""
 
-    open: list[tuple[float, float]] = field(default_factory=list)
+    open: dict[float | None, list[tuple[float, float]]] = field(default_factory=dict)
 
 
 class PlanMetrics:
@@ -47,6 +48,18 @@ class PlanMetrics:
             f"{prefix}forecasts",
             "Loads that tiers were sized for, by whether more came before a replica could start.",
             (*_CASCADE, "outcome"),
+            registry=registry,
+        )
+        self.expected = Gauge(
+            f"{prefix}forecast_per_second",
+            "Requests that come at most until a replica could have started, as often as the quantile says.",
+            (*_CASCADE, "quantile"),
+            registry=registry,
+        )
+        self.expectations = Counter(
+            f"{prefix}forecast_quantiles",
+            "Such forecasts, by whether more came before a replica could start.",
+            (*_CASCADE, "quantile", "outcome"),
             registry=registry,
         )
         self.attained = Gauge(
@@ -82,6 +95,8 @@ class PlanMetrics:
         for name in self._known.keys() - owners:
             for gauge in (self.arrivals, self.sized_for, self.attained):
                 gauge.remove(*name)
+            for quantile in _QUANTILES:
+                self.expected.remove(*name, quantile)
         self._known = {name: one for name, one in self._known.items() if name in owners}
         for one in planned:
             self._show(one)
@@ -101,17 +116,40 @@ class PlanMetrics:
         share = attained(one.state)
         if share is not None:
             self.attained.labels(*owner).set(share)
+        lead_s = max((tier.lead_s for tier in look.tiers), default=0.0)
+        grown = growth(one.state.rates_rps, look_s=look.look_s, horizon_s=lead_s)
+        says: dict[float | None, float] = {each: grown.later_rps(now_rps, each) for each in _QUANTILES}
+        for quantile, rate_rps in says.items():
+            self.expected.labels(*owner, quantile).set(rate_rps)
+        for what, forecasts in known.open.items():
+            known.open[what] = self._judged(owner, what, forecasts, now_rps, look.now_s)
+        if not look.complete or not look.tiers:
+            return
+        if one.plan.peak_rps:
+            says[None] = one.plan.peak_rps
+        for what, rate_rps in says.items():
+            before = known.open.get(what, [])
+            known.open[what] = [*before, (look.now_s + lead_s, rate_rps)][-_OPEN_MAX:]
+
+    def _judged(
+        self,
+        owner: Name,
+        quantile: float | None,
+        forecasts: Sequence[tuple[float, float]],
+        now_rps: float,
+        now_s: float,
+    ) -> list[tuple[float, float]]:
+        """Those whose outcome is not known yet; the others are counted."""
         still = []
-        for until_s, said_rps in known.open:
-            if now_rps > said_rps:
-                self.forecasts.labels(*owner, "Exceeded").inc()
-            elif look.now_s >= until_s:
-                self.forecasts.labels(*owner, "Held").inc()
-            else:
+        for until_s, said_rps in forecasts:
+            outcome = "Exceeded" if now_rps > said_rps else "Held" if now_s >= until_s else None
+            if outcome is None:
                 still.append((until_s, said_rps))
-        if one.plan.peak_rps and look.tiers:
-            still.append((look.now_s + max(tier.lead_s for tier in look.tiers), one.plan.peak_rps))
-        known.open = still[-_OPEN_MAX:]
+            elif quantile is None:
+                self.forecasts.labels(*owner, outcome).inc()
+            else:
+                self.expectations.labels(*owner, quantile, outcome).inc()
+        return still
 
     def _show_starts(self, newest: Mapping[Name, Start]) -> None:
         for tier in self._started - newest.keys():
