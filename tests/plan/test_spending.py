@@ -122,6 +122,24 @@ def test_a_window_turn_begins_at_zero_and_divides_the_pause():
     }  # half an hour of the hour
 
 
+@pytest.mark.parametrize("ahead_s", [7200.0, 30 * 86_400.0, 40 * 365 * 86_400.0])
+def test_a_clock_that_was_far_ahead_binds_nobody(ahead_s: float):
+    """A node that booted in 2066 must not have spent the money of all years until then."""
+    ahead = run((0, {"p": told(5.0)}), (ahead_s, {"p": told(7.0)}), charges=(API, OWN))
+
+    mended = after(ahead, "Day", (API, OWN), {"p": told(8.0)}, NOON + 60)
+    later = after(mended, "Day", (API, OWN), {"p": told(9.5)}, NOON + 120)
+
+    assert (mended.total, mended.at_s, mended.start_s) == (0.0, NOON + 60, NOON - 43_200)
+    assert later.spent["gpt"] == 1.5
+
+
+def test_a_clock_that_is_set_back_a_little_counts_nothing_twice():
+    ledger = run((0, {"p": told(5.0)}), (600, {"p": told(7.0)}))
+
+    assert after(ledger, "Day", (API,), {"p": told(8.0)}, NOON + 30) == ledger
+
+
 def test_a_longer_window_keeps_what_the_shorter_one_has():
     ledger = run((0, {"a": told(5.0)}), (15, {"a": told(6.0)}))
 

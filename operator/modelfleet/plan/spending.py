@@ -22,6 +22,8 @@ _LATELY_S = 3600.0  # over which rates and shares are taken
 # for clocks that differ.
 KEEP_S = 600.0
 _NEW_S = KEEP_S / 2
+# So far ahead was a clock that was wrong: what was written by it would hold until that day comes.
+_AHEAD_S = 3600.0
 _CLOCKS_S = 60.0  # by which one that began with the ledger may seem to be older
 _TIERS_MAX, _OTHERS = 32, "(others)"
 MARKS_MAX = 300  # routers of a namespace, those included that went within KEEP_S
@@ -170,6 +172,8 @@ def after(
 
     What runs now is taken to have run since the last look.
     """
+    if ledger.at_s - now_s > _AHEAD_S:
+        ledger = Ledger()
     if ledger.at_s and now_s <= ledger.at_s:
         return ledger  # a clock that was set back
     began, turned = ledger.at_s or now_s, _turned(ledger, window, now_s)
