@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from modelfleet.plan.learned import TEXT_BYTES_MAX, Learned, Start, decode, encode, state_of, with_start
+from modelfleet.plan.learned import (
+    TEXT_BYTES_MAX,
+    Learned,
+    Shown,
+    Start,
+    decode,
+    encode,
+    state_of,
+    with_start,
+)
 from modelfleet.plan.planner import Plan, Settings, State, plan
 from modelfleet.plan.rails import Course
 from tests.plan.calm_look import BIG, CALM, SMALL
@@ -55,6 +64,30 @@ def test_text_is_small_however_much_was_learned():
     )
 
     assert len(encode(Learned(state, tuple("abcdefgh")))) <= TEXT_BYTES_MAX
+
+
+@pytest.mark.parametrize("count", [1, 40, 3000])
+def test_a_group_of_many_tiers_keeps_what_there_is_room_for(count: int):
+    names = tuple(f"a-tier-with-a-name-that-is-as-long-as-names-may-be-{at}" for at in range(count))
+    known = Learned(
+        State(
+            rates_rps=(123.456789012345,) * 160,
+            deviations=0.5,
+            samples=((1.23456789012345,) * 40,) * count,
+            courses=(Course(((1.78e9, 3),), ((1.78e9, 1),)),) * count,
+        ),
+        names,
+        starts=dict.fromkeys(names, (START,) * 20),
+        shown=dict.fromkeys(names, Shown(1234.5678, 123.45678, 12.3456789)),
+        at_s=1.78e9,
+    )
+    text = encode(known)
+    again = decode(text)
+
+    assert len(text) <= TEXT_BYTES_MAX
+    assert again.state.rates_rps
+    assert (again.state.deviations, again.at_s) == (0.5, 1.78e9)
+    assert len(state_of(again, names).courses) in {0, count}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}}", '{"state": 1}', '{"tiers": [1]}'])

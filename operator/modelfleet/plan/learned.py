@@ -61,7 +61,10 @@ def encode(learned: Learned) -> str:
     """As JSON of at most TEXT_BYTES_MAX bytes."""
     courses = tuple(replace(one, changes=one.changes[-_CHANGES_MAX:]) for one in learned.state.courses)
     text = _TEXT.dump_json(replace(learned, state=replace(learned.state, courses=courses)))
-    return text.decode() if len(text) <= TEXT_BYTES_MAX else encode(_less(learned))
+    if len(text) <= TEXT_BYTES_MAX:
+        return text.decode()
+    less = _less(learned)
+    return encode(less if less != learned else _of_all(learned))
 
 
 def decode(text: str) -> Learned:
@@ -124,7 +127,14 @@ def _less(learned: Learned) -> Learned:
         state,
         rates_rps=state.rates_rps[len(state.rates_rps) // 2 :],
         answered=state.answered[len(state.answered) // 2 :],
+        samples=tuple(one[len(one) // 2 :] for one in state.samples),
         courses=tuple(Course(one.wishes[-1:], one.changes[-1:]) for one in state.courses),
     )
     starts = {tier: known[len(known) // 2 :] for tier, known in learned.starts.items()}
     return replace(learned, state=halved, starts=starts)
+
+
+def _of_all(learned: Learned) -> Learned:
+    """What is left where not even the newest entry of so many tiers has room: what is known of all of them together."""
+    nothing: dict[str, Any] = dict.fromkeys(_BY_TIER, ())
+    return Learned(replace(learned.state, **nothing), at_s=learned.at_s)
