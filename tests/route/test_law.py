@@ -49,6 +49,13 @@ def test_a_dear_tier_without_replicas_is_spared():
     assert sum(seconds(60.0, 30, cheap=replace(CHEAP, shut=True), dear=replace(DEAR, shut=True))) == 1.0
 
 
+def test_no_bound_sends_requests_where_nothing_answers():
+    # Who may not enter the tier that is left is better answered by it than sent to one that is dead.
+    gone = replace(CHEAP, ready=0, shut=True, least=0.5)
+
+    assert seconds(60.0, 3, cheap=gone, dear=replace(DEAR, most=0.0)) == [0.0, 1.0]
+
+
 def test_the_users_bounds_hold_whatever_the_law_wants():
     capped = seconds(80.0, 60, cheap=replace(CHEAP, ready=0), dear=replace(DEAR, most=0.4))
 

@@ -13,7 +13,7 @@ _SETTLE_S = 180.0  # in which the balance is brought back to nothing
 _DRAIN_S = 5.0  # in which a backlog is to be worked off
 _HOUR_S = 3600.0
 _SAVED_MAX, _OWED_MAX = 0.05, 0.02  # of an hour: what is kept, and what may be owed before it is paid first
-_DEBT_MAX = 0.05  # beyond it what is owed is forgiven: whoever was away for long must not be overrun when it is back
+_DEBT_MAX = 0.05  # beyond it what is owed is forgiven: who was away must not be overrun when it is back
 _MOST, _LEAST = 1.5, 0.5  # times the target, while the balance allows it
 
 

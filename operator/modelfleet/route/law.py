@@ -77,11 +77,11 @@ class Law:
         wanted = entries(self.bank, target=target, rate_rps=rate_rps, sides=supplies)
         # As long as one is open, none enters where nothing answers.
         shut = [side.shut and not all(each.shut for each in sides) for side in sides]
-        found = bounded(
-            wanted,
-            [0.0 if gone else side.least for side, gone in zip(sides, shut, strict=True)],
-            [0.0 if gone else side.most for side, gone in zip(sides, shut, strict=True)],
-        )
+        least = [0.0 if gone else side.least for side, gone in zip(sides, shut, strict=True)]
+        most = [0.0 if gone else side.most for side, gone in zip(sides, shut, strict=True)]
+        if not any(most):  # but somewhere they have to
+            most = [0.0 if gone else 1.0 for gone in shut]
+        found = bounded(wanted, least, most)
         self.shares = tuple(found)
         return found
 
