@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-_WIDE = 4  # tiers beside the one that fills which may get more than they owe; each makes three times the choices
+# Tiers beside the one that fills which may get more than they owe: each makes three times the choices.
+_WIDE = 4
 _CENT = 1e-6  # what sums of prices are off by
 ANY = 1_000_000  # replicas: no bound
 
