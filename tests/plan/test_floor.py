@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from modelfleet.plan.engine import Engine
 from modelfleet.plan.floor import too_strict
 from modelfleet.plan.profiles import PROFILES
 from modelfleet.plan.sizing import Lengths, Objectives, carried
@@ -27,6 +26,12 @@ def test_too_strict(goals: Objectives, want: str | None):
     assert carried(ENGINE, LENGTHS, goals).known is (want is None)
 
 
-@pytest.mark.parametrize(("engine", "lengths"), [(None, LENGTHS), (ENGINE, None)], ids=["engine", "lengths"])
-def test_nothing_is_too_strict_while_nothing_is_known(engine: Engine | None, lengths: Lengths | None):
-    assert too_strict("big", engine, lengths, Objectives(1e-6, 1e-6)) is None
+def test_nothing_is_too_strict_while_nobody_knows_how_fast_it_is():
+    assert too_strict("big", None, LENGTHS, Objectives(1e-6, 1e-6)) is None
+
+
+def test_before_any_answer_only_the_time_between_tokens_is_known():
+    assert too_strict("big", ENGINE, None, replace(CALM, ttft_s=1e-6)) is None
+    found = too_strict("big", ENGINE, None, Objectives(1e-6, 0.005))
+
+    assert found == "itlP95 of 5ms, and an idle replica of big takes 10ms"
