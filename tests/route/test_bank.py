@@ -22,6 +22,7 @@ WIDE, ENOUGH = Supply(1000.0), Supply(30.0)
         pytest.param(Bank(9000.0, 360_000.0), WIDE, ENOUGH, 0.15, id="however much it gave: half the target"),
         pytest.param(Bank(-180.0), WIDE, ENOUGH, 0.31, id="it owes: a hundredth more for three minutes"),
         pytest.param(Bank(), WIDE, Supply(40.0), 0.4, id="it has room: it gives for the next burst"),
+        pytest.param(Bank(180.0, 3600.0), WIDE, Supply(100.0), 0.3, id="no more can be saved: its share"),
         pytest.param(Bank(), WIDE, Supply(100.0), 0.45, id="it idles: half as much again, at most"),
         pytest.param(
             Bank(-7200.0, 360_000.0),
@@ -63,6 +64,17 @@ def test_what_no_room_allowed_to_pay_is_paid_later():
         given_, total = given_ + part * 100.0, total + 100.0
 
     assert given_ / total >= TARGET - 1e-3
+
+
+@pytest.mark.parametrize("minutes", [10, 30, 60, 300])
+def test_an_idle_dear_tier_gets_little_more_than_its_share_from_the_beginning(minutes: int):
+    bank, given_, total = Bank(), 0.0, 0.0
+    for _ in range(60 * minutes):
+        part = share(bank, target=TARGET, rate_rps=3.0, cheap=Supply(40.0), dear=Supply(6.0))
+        bank = bank.after(dear=part * 3.0, total=3.0, target=TARGET)
+        given_, total = given_ + part * 3.0, total + 3.0
+
+    assert TARGET - 1e-3 <= given_ / total <= TARGET + 0.051  # what may be kept is a twentieth
 
 
 def test_a_quiet_second_forgives_nothing():

@@ -13,6 +13,7 @@ _SETTLE_S = 180.0  # in which the balance is brought back to nothing
 _DRAIN_S = 5.0  # in which a backlog is to be worked off
 _HOUR_S = 3600.0
 _SAVED_MAX, _OWED_MAX = 0.05, 0.02  # of an hour: what is kept, and what may be owed before it is paid first
+_SAVED_FULL = 0.99  # of what may be kept: as good as all of it
 _DEBT_MAX = 0.05  # beyond it what is owed is forgiven: who was away must not be overrun when it is back
 _MOST, _LEAST = 1.5, 0.5  # times the target, while the balance allows it
 
@@ -59,6 +60,9 @@ def share(bank: Bank, *, target: float, rate_rps: float, cheap: Supply, dear: Su
     need = min(1.0, max(0.0, 1 - cheap.takes_rps / rate_rps))
     wanted = most - bank.balance / (_SETTLE_S * rate_rps)
     chosen = min(max(wanted, _LEAST * target), _MOST * target)
+    # What would be forgotten is not given: a young account keeps little, and an idle dear tier is no reason for more.
+    if 0 < _SAVED_FULL * _SAVED_MAX * bank.hour <= bank.balance:
+        chosen = min(chosen, target)
     if bank.hour and bank.balance <= -_OWED_MAX * bank.hour:
         chosen = max(chosen, target)
     if need > max(chosen, most):  # all are full: each gets what it can bear as well as the others
