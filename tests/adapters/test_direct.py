@@ -15,7 +15,7 @@ from modelfleet.adapters.direct import READ_S, DirectMetrics
 from modelfleet.adapters.pages import Pages
 from modelfleet.adapters.readings import SERIES
 from modelfleet.errors import MetricsError
-from modelfleet.plan.load import Kept
+from modelfleet.plan.load import FleetLoad, Kept
 from modelfleet.plan.snapshot import Name
 from modelfleet.plan.targets import Pod, Targets
 from modelfleet.router.metrics import RouterMetrics, TierStats
@@ -293,3 +293,32 @@ async def test_a_slow_router_costs_the_others_nothing():
     assert {tier.routers for tier in load.tiers.values()} == {7}
     assert len(load.tiers) == 50
     assert sum(tier.in_flight or 0 for tier in load.tiers.values()) == 350
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["nobody else tells", "a store is used"])
+async def test_each_reading_shows_queues_and_memory_while_no_store_does(*, stored: bool):
+    metrics, shown, told = RouterMetrics("team"), list[FleetLoad](), asyncio.Event()
+    metrics.tier("chat", "s", "small").in_flight = 9
+    metrics.pool("small").waiting = 7
+    page = generate_latest(metrics.registry()).decode()
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=page)))
+
+    def spare() -> bool:  # asked after each reading
+        told.set()
+        return stored
+
+    direct = DirectMetrics(
+        Pages(SERIES, time.monotonic, client=client),
+        lambda: Targets(ROUTERS[:1], ()),
+        time.monotonic,
+        spare=spare,
+        glance=shown.append,
+    )
+    running = asyncio.create_task(direct.run())
+    async with asyncio.timeout(10):
+        await told.wait()
+        while not stored and not shown:  # noqa: ASYNC110  nothing announces a state
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+    assert [load.tiers[SMALL].waiting_router for load in shown] == ([] if stored else [7.0])

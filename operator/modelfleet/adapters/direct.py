@@ -33,12 +33,17 @@ ENGINES_WAIT_S = 2.5  # for engines; what they say later counts from the next re
 # An engine that did not answer twice in a row is not asked for so long: others would wait for it.  Once is no news of
 # one under load.
 MISSES_MAX, SILENT_S = 2, 60.0
+_ALL = frozenset(row.name for row in queries.TABLE)
+_GLANCE = frozenset(
+    {"in_flight", "waiting_router", "engine_waiting", "kv_used"}
+)  # what tells that engines are full
 
 
 class DirectMetrics:
     """The load as routers and engines tell it.
 
-    `now_s`: monotonic seconds, the clock of `pages`; `spare`: whether another source is used at the time.
+    `now_s`: monotonic seconds, the clock of `pages`; `spare`: whether another source is used at the time; `glance`:
+    gets what each reading shows of queues and memory, and of nothing else, while no other source is.
     """
 
     def __init__(
@@ -48,11 +53,13 @@ class DirectMetrics:
         now_s: Callable[[], float],
         *,
         spare: Callable[[], bool] = lambda: False,
+        glance: Callable[[FleetLoad], None] = lambda _: None,
     ) -> None:
         self._pages = pages
         self._targets = targets
         self._now_s = now_s
         self._spare = spare
+        self._glance = glance
         self._readings = Readings()
         self._reading: asyncio.Task[None] | None = None
         self._settled = asyncio.Lock()  # while a look goes through the readings none is completed
@@ -71,6 +78,8 @@ class DirectMetrics:
                 continue  # a look has read meanwhile
             try:
                 await self._read()
+                if not self._spare():
+                    self._glance(await self._rows_of(_GLANCE, since_s=INTERVAL_S))
             except Exception:  # noqa: BLE001  a bug here must not end what leads
                 _LOG.exception("reading failed")
                 await asyncio.sleep(READ_S)
@@ -80,16 +89,21 @@ class DirectMetrics:
         at_s = self._readings.at_s
         if at_s is None or self._now_s() - at_s > FRESH_S:
             await self._read()
-        targets = self._targets()
-        if targets.routers and not self._readings.answered:
+        if self._targets().routers and not self._readings.answered:
             raise MetricsError("no router has answered the operator yet")
+        return await self._rows_of(_ALL, since_s=since_s)
+
+    async def _rows_of(self, wanted: Collection[str], *, since_s: float) -> FleetLoad:
+        """These rows, as of the last reading."""
+        targets = self._targets()
         async with self._settled:
             look = self._readings.look(since_s=since_s)
             rows: dict[str, Numbers] = {}
             for row in queries.TABLE:
-                rows[row.name] = look.row(row)
-                await asyncio.sleep(0)  # of a large fleet each takes milliseconds, which others wait for
-            counts = self._readings.counts()
+                if row.name in wanted:
+                    rows[row.name] = look.row(row)
+                    await asyncio.sleep(0)  # of a large fleet each takes milliseconds, which others wait for
+            counts = self._readings.counts() if wanted is _ALL else {}
         return fleet_load(rows, counts, targets=targets, source="Direct", since_s=since_s)
 
     def _due_s(self) -> float:

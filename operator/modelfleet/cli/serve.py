@@ -133,7 +133,11 @@ class Operator:
             observe_query=instruments.observe_query,
         )
         self.direct = DirectMetrics(
-            pages, lambda: targets(self.ctx.view), time.monotonic, spare=lambda: sources.stored
+            pages,
+            lambda: targets(self.ctx.view),
+            time.monotonic,
+            spare=lambda: sources.stored,
+            glance=lambda load: self.capacity.glance(load),  # noqa: PLW0108  it is made below
         )
         sources = Sources(self.prometheus, self.direct, instruments=instruments)
         world = World(

@@ -85,11 +85,16 @@ def grow_when_full(wish: Wish, facts: Facts, course: Course) -> Verdict | None: 
     return full(facts) if wish.replicas <= facts.replicas else None
 
 
+def is_full(*, waiting: float, kv: float, ready: int) -> bool:
+    """Whether so many replicas hold no more.  `waiting`: requests of all; `kv`: used part of the fullest one's memory."""
+    return kv >= _KV_FULL or waiting >= _QUEUE_FULL * max(1, ready)
+
+
 def full(facts: Facts) -> Verdict | None:
     """One replica more, whatever the model believes: memory and queues do not lie."""
     # One at a time, and pods that start are the answer.
-    is_full = facts.kv >= _KV_FULL or facts.waiting >= _QUEUE_FULL * max(1, facts.ready)
-    if is_full and not facts.starting and facts.replicas < facts.replicas_max:
+    are_full = is_full(waiting=facts.waiting, kv=facts.kv, ready=facts.ready)
+    if are_full and not facts.starting and facts.replicas < facts.replicas_max:
         return Verdict(facts.replicas + 1, "EngineFull", "KV cache or queue of the replicas is full")
     return None
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 import pytest
 
 from modelfleet import names
+from modelfleet.plan.load import FleetLoad, TierLoad
+from modelfleet.plan.snapshot import Name
 from tests.control.capacity.fleet import CHAT, MEDIUM, SMALL, Fleet
 
 
@@ -152,6 +154,18 @@ async def test_a_kick_is_answered_while_prometheus_hangs(fleet: Fleet):
     await ticking
 
     assert still_hanging
+
+
+async def test_engines_that_are_full_get_a_look_before_its_time(fleet: Fleet):
+    running = asyncio.create_task(fleet.loop.run())
+    await _until(lambda: "tiers" in fleet.status(CHAT))
+    fleet.in_flight(11.0)
+    full = Name("ns", "small")
+    fleet.loop.glance(FleetLoad({full: TierLoad(waiting_router=5.0)}, {}, {}))
+    await _until(lambda: fleet.status(SMALL)["desiredReplicas"] > 1)  # the next look is 15 s away
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def test_a_pass_that_fails_does_not_end_the_loop(fleet: Fleet, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,8 @@
 
 One loop for the whole fleet on its own timer.  It writes no child: the structure loop applies what it decides.  A
 change of readiness does not wait for the timer: `kick()` has the weights decided again at once, on the numbers
-at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has that tier decided at once.
+at hand.  Nor does a request that waits for a tier which sleeps: `wake()` has that tier decided at once.  And where a
+reading between two looks shows engines that are full, `glance()` has the next look begin.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ from modelfleet.control.capacity.look import Starting, starting
 from modelfleet.control.capacity.memory import Memory, Store
 from modelfleet.control.capacity.metrics import CapacityMetrics
 from modelfleet.control.capacity.notes import Notes
-from modelfleet.control.capacity.observe import Observed, snapshot
+from modelfleet.control.capacity.observe import Observed, Pods, snapshot
 from modelfleet.control.capacity.plan import Planners
 from modelfleet.control.ports import Clock, Cluster, Events, Key, Reports, View
 from modelfleet.errors import MetricsError
-from modelfleet.plan import planner
+from modelfleet.plan import emergency, planner
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.fleet import Plan, Planning, plan
 from modelfleet.plan.load import NOTHING, FleetLoad
@@ -94,6 +95,7 @@ class CapacityLoop:
         self._called = asyncio.Event()  # for one of them
         self._running = False
         self._kicked = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     def kick(self) -> None:
         """Readiness or a spec changed: decide the weights again now.  Call from the event loop's thread."""
@@ -118,6 +120,22 @@ class CapacityLoop:
         self._instruments.wake_calls.labels(outcome).inc()
         return outcome
 
+    def glance(self, load: FleetLoad) -> None:
+        """What a reading of now shows of queues and memory.  Call from the event loop's thread."""
+        maybe = emergency.full_tiers(load, dict.fromkeys(load.tiers, 1))
+        if not self._running or not maybe:
+            return
+        pods, tiers, now_s = Pods(self._world.view), self._store.tiers(), self._world.clock.now_s()
+        ready = {
+            name: len(pods.of_tier(name))
+            for name in maybe
+            if name in tiers and tiers[name].spec.scaling is not None
+        }
+        due = emergency.due(emergency.full_tiers(load, ready), self._memory.hurried_s, now_s=now_s)
+        if due:
+            self._memory.hurried_s |= dict.fromkeys(due, now_s)
+            self._hurried.set()
+
     async def run(self) -> None:
         """Decide until cancelled.  Survives every error: a fleet without this loop neither grows nor sheds."""
         timer = asyncio.get_running_loop()
@@ -126,13 +144,20 @@ class CapacityLoop:
             while True:
                 due_s = timer.time() + self._interval_s()
                 await self._survive(self.tick)
-                await self._answer_kicks_until(asyncio.sleep(due_s - timer.time()))
+                await self._answer_kicks_until(self._rest(due_s - timer.time()))
         finally:
             self._running = False
             await self._planners.notes.hand_over()
 
+    async def _rest(self, seconds: float) -> None:
+        """Until the next look is due, or cannot wait."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._hurried.wait()
+
     async def tick(self) -> None:
         """One full pass: ask for the load, then decide replicas and weights."""
+        self._hurried.clear()
         await self._answer_kicks_until(self._measure())
         await self._answer_kicks_until(self._hear())
         await self._pass(scale=True)

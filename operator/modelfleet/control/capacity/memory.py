@@ -50,6 +50,9 @@ class Memory:
     learned: dict[Name, Learned] = field(default_factory=dict)  # by the Cascade that owns a plan
     accounts: dict[Name, Account] = field(default_factory=dict)  # of Cascades with a budget
     woken: set[Name] = field(default_factory=set)  # tiers that were called for, and not decided since
+    hurried_s: dict[Name, float] = field(
+        default_factory=dict
+    )  # when a full tier last had a look before its time
 
     def forget_all_but(self, tiers: set[Name], cascades: set[Name]) -> None:
         """Drop what no longer exists."""
@@ -57,6 +60,7 @@ class Memory:
         self.cascades = {name: past for name, past in self.cascades.items() if name in cascades}
         self.asleep &= tiers
         self.woken &= tiers
+        self.hurried_s = {name: at_s for name, at_s in self.hurried_s.items() if name in tiers}
 
 
 def weights_spec(cascade: Cascade) -> tuple[object, ...]:
