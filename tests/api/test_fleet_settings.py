@@ -24,8 +24,15 @@ def test_names_are_spelled_as_in_kubernetes():
         {"nodePools": {"a": {"pricePerHour": "-1"}}},
         {"router": {"externalAddresses": {"deny": ["10.0.0.1/8"]}}},
         {"router": {"apiKeys": {"secretRef": {}}}},
+        {"capacity": {"interval": "20m"}},
     ],
-    ids=["a typo", "a negative price", "a network with bits of a host", "a Secret without a name"],
+    ids=[
+        "a typo",
+        "a negative price",
+        "a network with bits of a host",
+        "a Secret without a name",
+        "decisions that come too rarely",
+    ],
 )
 def test_mistakes_do_not_pass_silently(wrong: dict[str, object]):
     with pytest.raises(ValidationError):

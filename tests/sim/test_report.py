@@ -1,6 +1,7 @@
 """What a run says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,7 @@ def test_a_row_has_units_and_no_number_where_there_is_none():
     assert row["served within SLO"] == "100.00 %"
     assert row["TTFT p95"].endswith(" ms")
     assert row["right"] == "-"
+    assert report.columns(replace(RESULT, usd=0.0))["USD"] == "-"  # without a price
 
 
 def test_a_page_needs_no_network():

@@ -42,6 +42,14 @@ def test_of_a_cascade():
     ]
 
 
+def test_a_tier_in_two_places_is_simulated_as_two():
+    steps = [{"name": name, "tierRef": {"name": "small"}} for name in ("first", "again")]
+
+    assert list(unsimulated.of(cascade(tiers=steps), {"small": tier("small")})) == [
+        "tier small in 2 places of Cascade chat: each place gets replicas of its own"
+    ]
+
+
 def test_the_operator_gets_no_query_that_nobody_answers_and_the_profile_that_is_simulated():
     document: Any = {
         "kind": "ModelTier",

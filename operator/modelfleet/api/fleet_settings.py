@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration
+from modelfleet.api.meta import ApiModel, DnsLabel, DnsName, Duration, seconds
 from modelfleet.api.scalars import IntOrString
 
 SETTINGS_KEY = "settings.yaml"
+_INTERVAL_S_MAX = 600.0
 
 
 class SettingsModel(ApiModel):
@@ -196,10 +197,18 @@ class HubSettings(SettingsModel):
     timeout: Duration = Field(default="5s", description="Longest wait when a revision is resolved.")
 
 
+def _often_enough(interval: str) -> str:
+    if seconds(interval) > _INTERVAL_S_MAX:
+        raise ValueError("must be at most 10m: what the load did between two decisions is forgotten")
+    return interval
+
+
 class CapacitySettings(SettingsModel):
     """The loop that decides replicas and weights."""
 
-    interval: Duration = Field(default="15s", description="Time between two decisions.")
+    interval: Annotated[Duration, AfterValidator(_often_enough)] = Field(
+        default="15s", description="Time between two decisions, at most 10m."
+    )
     cold_start: Duration = Field(
         default="2m",
         description="How long a new replica takes to answer, where neither its profile nor three past starts tell.",

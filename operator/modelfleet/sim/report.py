@@ -173,7 +173,7 @@ def columns(found: Result) -> Mapping[str, str]:
         "policy": found.policy,
         "served within SLO": f"{100 * found.attainment:.2f} %",
         "GPU hours": f"{found.gpu_hours:.1f}",
-        "USD": f"{found.usd:.2f}",
+        "USD": f"{found.usd:.2f}" if found.usd else "-",  # nobody told a price
         "TTFT p95": _seconds(found.ttft_p95_s),
         "TTFT p99": _seconds(found.ttft_p99_s),
         "ITL p95": _seconds(found.itl_p95_s),

@@ -1,6 +1,7 @@
 """What users' objects ask for and the simulator does not do: said by name, never passed over in silence."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelfleet import names
@@ -102,7 +103,11 @@ def _of_tier(name: str, tier: ModelTier) -> Iterator[str]:
 
 def _of_cascade(cascade: Cascade) -> Iterator[str]:
     spec, name = cascade.spec, cascade.metadata.name
-    if getattr(spec, "budget", None) is not None:
+    named = Counter(step.tier_ref.name for step in spec.tiers)
+    for tier, steps in named.items():
+        if steps > 1:
+            yield f"tier {tier} in {steps} places of Cascade {name}: each place gets replicas of its own"
+    if spec.budget is not None:
         yield f"budget of Cascade {name}: money is counted and never runs out"
     if spec.limits.max_cost_per_request is not None:
         yield f"limits.maxCostPerRequest of Cascade {name}: every request may cost what it costs"

@@ -281,6 +281,15 @@ async def test_less_than_the_least_replicas_cost_is_infeasible(fleet: Paid):
     assert found["message"].endswith("maxUSD would have to be 24")
 
 
+async def test_what_is_paused_is_owed_as_it_runs(fleet: Paid):
+    fleet.pod("small-1", names.LABEL_TIER, names.tier_child("small"))
+    fleet.annotate(SMALL, names.ANNOTATION_PAUSED, "true")
+    fleet.budget("40")
+    await fleet.tick()
+
+    assert fleet.said() == ("False", "Infeasible")  # two replicas for a day, though one is the minimum
+
+
 class Bounded(Planned):
     """The planned fleet, whose small tier costs a dollar an hour and whose medium one four."""
 
