@@ -37,7 +37,7 @@ _TAILS = (
     "sim/traces",
     "sim/arrivals",
 )
-_COMMON = (*_TAILS, "route/bank", "sim/fluid", "sim/tally")
+_COMMON = (*_TAILS, "route/bank", "route/law", "sim/entries", "sim/fluid", "sim/tally")
 _PEERS = ("sim/policies/simple", "sim/policies/peers", "sim/policies/oracle")
 _OURS = (
     "plan/planner",
