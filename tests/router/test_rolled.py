@@ -129,7 +129,8 @@ def test_the_share_is_what_routers_that_stay_give(
 
 
 def test_without_what_they_are_told_they_forget() -> None:
-    # Here what was saved: the dear tier goes on giving as if it had not, and that costs.
-    rate, counts, every_s, _ = ROLLS["a saved hour is not forgotten either"]
+    # What was saved, above all: each that begins saves it again, and the dear tier gives more than it owes.
+    rate, counts, every_s, off = ROLLS["every router lives two minutes"]
+    stays = dear_share(rate=rate, owing=told, counts=_one, roll_every_s=0)
 
-    assert dear_share(rate=rate, owing=forgotten, counts=counts, roll_every_s=every_s) > OWED + 0.015
+    assert dear_share(rate=rate, owing=forgotten, counts=counts, roll_every_s=every_s) > stays + 2 * off
