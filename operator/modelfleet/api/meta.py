@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
+from modelfleet import names
 from modelfleet.api.cel import Rule, with_rules
 
 # Digits are bounded so that CEL's duration() cannot overflow, which would hide our message behind its own.
@@ -146,6 +147,11 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = {}
     deletion_timestamp: str | None = None
     creation_timestamp: str | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user asked us to leave the object's children alone."""
+        return self.annotations.get(names.ANNOTATION_PAUSED) == "true"
 
 
 class Condition(ApiModel):

@@ -4,7 +4,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from modelfleet import names
 from modelfleet.api.cel import Rule
 from modelfleet.api.existing import SLOTS_DEFAULT, ExistingWorkload
 from modelfleet.api.meta import ApiModel, DnsLabel, Duration, ObjectMeta
@@ -287,7 +286,7 @@ class ModelTier(ApiModel):
         """
         scaling = self.spec.scaling
         may_sleep = scaling is not None and scaling.idle is not None and not self.spec.suspend
-        if not may_sleep or self.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true":
+        if not may_sleep or self.metadata.paused:
             return False
         return any(each.type == "Cold" and each.status == "True" for each in self.status.conditions)
 

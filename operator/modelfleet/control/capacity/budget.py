@@ -168,9 +168,9 @@ def _least(tier: ModelTier, replicas: int) -> int:
     pinned = pins.replicas(tier.metadata.annotations).replicas
     if pinned is not None:
         return pinned
-    scaling, paused = tier.spec.scaling, tier.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"
+    scaling = tier.spec.scaling
     untouched = tier.spec.existing is not None and (scaling is None or scaling.mode == "Observe")
-    if paused or untouched:
+    if tier.metadata.paused or untouched:
         return replicas
     return tier.spec.replicas if scaling is None else scaling.min_replicas
 

@@ -85,7 +85,7 @@ class Listener:
         return {
             Name(name.namespace, step.tier_ref.name)
             for name, cascade in self._cascades.items()
-            if cascade.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"
+            if cascade.metadata.paused
             for step in cascade.spec.tiers
         }
 

@@ -149,7 +149,7 @@ def _tier(
     past = memory.tiers.setdefault(name, TierMemory(wishes=(Wish(seen.now_s, replicas),)))
     ready = pods.of_tier(name)
     clock = controls.schedules(scaling, seen.now_s)
-    paused: Pause = "Suspended" if tier.spec.suspend else "Paused" if _paused(tier) else ""
+    paused: Pause = "Suspended" if tier.spec.suspend else "Paused" if tier.metadata.paused else ""
     return TierSnapshot(
         replicas=replicas,
         replicas_ready=len(ready),
@@ -265,10 +265,10 @@ def _cascade(
         out=past.out,
         step_due=seen.source == "Answers" and seen.now_s - past.stepped_at_s >= interval_s,
         respecified=past.weights_spec != weights_spec(cascade),
-        paused=_paused(cascade),
+        paused=cascade.metadata.paused,
         planned=planned is not None,
         pinned=pins.weights(cascade.metadata.annotations, tiers=[step.name for step in spec.tiers]).weights,
-        bars=bars(cascade, None if _paused(cascade) else _fresh(name, cascade, seen, pods)),
+        bars=bars(cascade, None if cascade.metadata.paused else _fresh(name, cascade, seen, pods)),
         escalations_max=spec.limits.max_escalations,
     )
 
@@ -316,7 +316,3 @@ def _readiness(tier: ModelTier | None, ready_since: Sequence[float]) -> tuple[in
 
 def _condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == kind), None)
-
-
-def _paused(thing: ModelTier | Cascade) -> bool:
-    return thing.metadata.annotations.get(names.ANNOTATION_PAUSED) == "true"
