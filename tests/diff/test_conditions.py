@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from modelfleet.api.meta import Condition
-from modelfleet.diff.conditions import Finding, conditions, rfc3339, status_converged
+from modelfleet.api.meta import Condition, rfc3339
+from modelfleet.diff.conditions import Finding, conditions, status_converged
 
 EARLIER, NOW_S = "2026-01-01T00:00:00Z", 1_780_000_000.0
 READY = Finding("Ready", "True", "Fine", "All is well")

@@ -34,9 +34,8 @@ ENGINES_WAIT_S = 2.5  # for engines; what they say later counts from the next re
 # one under load.
 MISSES_MAX, SILENT_S = 2, 60.0
 _ALL = frozenset(row.name for row in queries.TABLE)
-_GLANCE = frozenset(
-    {"in_flight", "waiting_router", "engine_waiting", "kv_used"}
-)  # what tells that engines are full
+# What tells that engines are full.
+_GLANCE = frozenset({"in_flight", "waiting_router", "engine_waiting", "kv_used"})
 
 
 class DirectMetrics:

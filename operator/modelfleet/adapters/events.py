@@ -7,8 +7,7 @@ import structlog
 
 from modelfleet import names
 from modelfleet.adapters.kube import KubeCluster
-from modelfleet.api.meta import Manifest
-from modelfleet.diff.conditions import rfc3339
+from modelfleet.api.meta import Manifest, rfc3339
 from modelfleet.errors import ClusterError
 
 MESSAGE_CHARS_MAX = 1024

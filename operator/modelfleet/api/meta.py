@@ -1,6 +1,7 @@
 """What all our kinds share: the model base, object metadata, conditions, and the scalar types of the schema."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
@@ -23,6 +24,11 @@ def seconds(duration: str) -> float:
     if not re.fullmatch(DURATION_PATTERN, duration):
         raise ValueError(f"not a duration like 500ms, 2m or 1h30m: {duration!r}")
     return sum(float(number) * _SECONDS_PER[unit] for number, unit in _DURATION_PART.findall(duration))
+
+
+def rfc3339(at_s: float) -> str:
+    """Seconds since the epoch as the API server writes time."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _is_duration(value: str) -> str:

@@ -6,9 +6,10 @@ from modelfleet import names
 from modelfleet.adapters.kube import KubeCluster
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.key import Key
+from modelfleet.api.meta import rfc3339
 from modelfleet.plan import spending
 from modelfleet.plan.spending import Ledger
-from modelfleet.plan.within_budget import rfc3339, usd
+from modelfleet.plan.within_budget import usd
 
 
 @dataclass(frozen=True, slots=True)

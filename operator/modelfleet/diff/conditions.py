@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from modelfleet.api.meta import Condition, ConditionStatus, Manifest
+from modelfleet.api.meta import Condition, ConditionStatus, Manifest, rfc3339
 from modelfleet.diff.changes import contains
 
 MESSAGE_CHARS_MAX = 1024
@@ -61,11 +60,6 @@ def status_converged(observed: Mapping[str, Any], wanted: Mapping[str, Any], *, 
         and tiers == {each["name"] for each in wanted.get("tiers", ())}
         and contains(observed, wanted)
     )
-
-
-def rfc3339(now_s: float) -> str:
-    """Seconds since the epoch as the API server writes time."""
-    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _transition(finding: Finding, previous: Condition | None, now_s: float) -> str:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Literal
 
 from modelfleet.api.budget import Budget, Cost, OnExhausted, Window
+from modelfleet.api.meta import rfc3339
 from modelfleet.plan.joint import Bound
 from modelfleet.plan.spending import Charge, Ledger, owed, share_of, window_of
 
@@ -160,8 +160,3 @@ def usd(dollars: float) -> str:
     """As a decimal string, to a hundredth of a cent."""
     text = f"{dollars:.4f}".rstrip("0").rstrip(".")
     return text or "0"
-
-
-def rfc3339(at_s: float) -> str:
-    """Whole seconds, UTC."""
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

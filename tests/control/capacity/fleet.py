@@ -10,10 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from modelfleet import names
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.api.meta import Manifest
+from modelfleet.api.meta import Manifest, rfc3339
 from modelfleet.control.capacity.loop import CapacityLoop, World
 from modelfleet.control.capacity.metrics import CapacityMetrics
-from modelfleet.control.capacity.status import timestamp
 from modelfleet.control.ports import Key
 from modelfleet.errors import ClusterError, MetricsError
 from modelfleet.plan.asked import Answer
@@ -274,7 +273,7 @@ class Fleet:
         condition = {
             "type": "Ready",
             "status": str(ready),
-            "lastTransitionTime": timestamp(since_s),
+            "lastTransitionTime": rfc3339(since_s),
         }
         meta = {"namespace": "ns", "name": name, "labels": {label: value}}
         self.store.put(

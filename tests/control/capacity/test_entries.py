@@ -3,7 +3,7 @@
 import copy
 
 from modelfleet import names
-from modelfleet.control.capacity.status import timestamp
+from modelfleet.api.meta import rfc3339
 from tests.control.capacity.fleet import CHAT, SMALL, Fleet
 
 
@@ -79,7 +79,7 @@ async def test_an_external_tier_is_ready_unless_it_says_not(fleet: Fleet):
     fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"), ready=False)
     await fleet.tick()
     open_for_it = fleet.weights()
-    no_key = {"type": "Ready", "status": "False", "reason": "NoKey", "lastTransitionTime": timestamp(0)}
+    no_key = {"type": "Ready", "status": "False", "reason": "NoKey", "lastTransitionTime": rfc3339(0)}
     fleet.pod("small-0", names.LABEL_TIER, names.tier_child("small"))
     fleet.apply("ModelTier", "medium", spec, status={"conditions": [no_key]})
     await fleet.tick(after_s=60.0)

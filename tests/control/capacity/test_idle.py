@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from modelfleet import names
-from modelfleet.control.capacity.status import timestamp
+from modelfleet.api.meta import rfc3339
 from modelfleet.plan.snapshot import Name, Quiet
 from tests.control.capacity.fleet import CHAT, SMALL, Fleet
 
@@ -234,7 +234,7 @@ async def test_requests_do_not_wait_for_what_cannot_start(fleet: Fleet):
     await woken(fleet)
     stalled = {"type": "Stalled", "status": "True", "reason": "ImagePullBackOff", "message": "no image"}
     fleet.store.objects[SMALL]["status"]["conditions"].append(
-        {**stalled, "lastTransitionTime": timestamp(fleet.clock.now)}
+        {**stalled, "lastTransitionTime": rfc3339(fleet.clock.now)}
     )
     await fleet.tick()
 

@@ -9,7 +9,7 @@ import pytest
 
 from modelfleet import names
 from modelfleet.api.fleet_settings import FleetSettings
-from modelfleet.control.capacity.status import timestamp
+from modelfleet.api.meta import rfc3339
 from modelfleet.control.ports import Key
 from modelfleet.plan.record import decode
 from modelfleet.plan.snapshot import Name
@@ -178,11 +178,11 @@ async def test_how_long_a_replica_takes_is_told_and_planned_with(fleet: Planned)
     for number, engine_s in enumerate((200.0, 210.0, 300.0)):
         fleet.pod(f"small-{number}", names.LABEL_TIER, names.tier_child("small"), since_s=at + 30 + engine_s)
         pod = fleet.store.objects[Key("Pod", "ns", f"small-{number}")]
-        pod["metadata"] |= {"uid": f"u{number}", "creationTimestamp": timestamp(at)}
+        pod["metadata"] |= {"uid": f"u{number}", "creationTimestamp": rfc3339(at)}
         pod["status"]["conditions"].append(
-            {"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp(at + 10)}
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(at + 10)}
         )
-        began = {"running": {"startedAt": timestamp(at + 30)}}
+        began = {"running": {"startedAt": rfc3339(at + 30)}}
         pod["status"]["containerStatuses"] = [{"restartCount": 0, "state": began}]
     fleet.clock.now += 600
     await fleet.tick()

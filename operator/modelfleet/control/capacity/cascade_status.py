@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from modelfleet.api.budget import Cost
 from modelfleet.api.cascade import Cascade, owed_permille
 from modelfleet.api.cascade_status import LastDecision
-from modelfleet.api.meta import Manifest
-from modelfleet.control.capacity.status import Judged, condition, timestamp
+from modelfleet.api.meta import Manifest, rfc3339
+from modelfleet.control.capacity.status import Judged, condition
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan import balance as balances
 from modelfleet.plan import shares
@@ -90,7 +90,7 @@ def _last_decision(
     if before is not None and dict(before) == dict(verdict.weights):
         return cascade.status.last_decision
     said = moves([tier.name for tier in cascade.spec.tiers], before, verdict.weights)
-    return LastDecision(time=timestamp(now_s), reason=verdict.reason, message=f"{verdict.message} ({said})")
+    return LastDecision(time=rfc3339(now_s), reason=verdict.reason, message=f"{verdict.message} ({said})")
 
 
 def shown_law(cascade: Cascade) -> Law:

@@ -249,9 +249,8 @@ class CapacityLoop:
         known = frozenset(self._memory.tiers)
         fleet = snapshot(seen, self._world.view, self._memory)
         pods, plannings = Starting(), list[Planning]()
-        if (
-            scale
-        ):  # a plan learns from every look, so there is one for each look, whatever else passes are about
+        # A plan learns from every look, so there is one for each look, whatever else passes are about.
+        if scale:
             await self._budgets.take(seen.cascades, seen.tiers, now_s=seen.now_s)
             pods = starting(self._world.view, seen.tiers, now_s=seen.now_s)
             fleet, groups = self._planners.told(fleet, seen)

@@ -5,10 +5,9 @@ Server-side apply owns exactly what it is sent, so each call builds everything t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from modelfleet.api.cascade import Cascade
-from modelfleet.api.meta import Condition, Manifest
+from modelfleet.api.meta import Condition, Manifest, rfc3339
 from modelfleet.api.model_tier import ModelTier
 
 _OURS = ("desiredReplicas", "lastScale", "scaleHistory", "coldStart", "scaling", "balance", "cost")
@@ -28,11 +27,6 @@ class Judged:
     message: str
 
 
-def timestamp(now_s: float) -> str:
-    """RFC 3339, whole seconds, as Kubernetes writes it."""
-    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def condition(thing: ModelTier | Cascade, judged: Judged, now_s: float) -> Manifest:
     """As Kubernetes writes it; its time stays while its status does."""
     had: Condition | None = next((c for c in thing.status.conditions if c.type == judged.type), None)
@@ -42,7 +36,7 @@ def condition(thing: ModelTier | Cascade, judged: Judged, now_s: float) -> Manif
         "status": judged.status,
         "reason": judged.reason,
         "message": judged.message,
-        "lastTransitionTime": had.last_transition_time if had and stays else timestamp(now_s),
+        "lastTransitionTime": had.last_transition_time if had and stays else rfc3339(now_s),
         "observedGeneration": thing.metadata.generation,
     }
 

@@ -2,11 +2,11 @@
 
 from modelfleet import names
 from modelfleet.api import pins
-from modelfleet.api.meta import Manifest
+from modelfleet.api.meta import Manifest, rfc3339
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.api.model_tier_status import LastScale
 from modelfleet.control.capacity import controls
-from modelfleet.control.capacity.status import Judged, condition, timestamp
+from modelfleet.control.capacity.status import Judged, condition
 from modelfleet.diff.conditions import MESSAGE_CHARS_MAX
 from modelfleet.plan.learned import Start
 from modelfleet.plan.rules import Verdict
@@ -62,7 +62,7 @@ def _history(tier: ModelTier, verdict: Verdict, *, before: int, facts: str, now_
     changes = tier.status.scale_history or [one for one in [tier.status.last_scale] if one is not None]
     if before != verdict.replicas:
         last = LastScale(
-            time=timestamp(now_s),
+            time=rfc3339(now_s),
             from_replicas=before,
             to_replicas=verdict.replicas,
             reason=verdict.reason,

@@ -2,13 +2,12 @@
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from modelfleet import names
 from modelfleet.api.cascade import Cascade
 from modelfleet.api.key import Key
-from modelfleet.api.meta import Manifest
+from modelfleet.api.meta import Manifest, rfc3339
 from modelfleet.api.model_tier import ModelTier
 from modelfleet.plan.asked import Answer
 from modelfleet.plan.snapshot import Quiet
@@ -177,13 +176,13 @@ class Unasked:
 
 def _pod(name: str, labels: Mapping[str, str], *, born_s: float, ready_s: float | None) -> Manifest:
     """As a kubelet reports one: scheduled at once, and all of its start is the engine's."""
-    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": _timestamp(born_s)}
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(born_s)}
     ready = {
         "type": "Ready",
         "status": str(ready_s is not None),
-        "lastTransitionTime": _timestamp(born_s if ready_s is None else ready_s),
+        "lastTransitionTime": rfc3339(born_s if ready_s is None else ready_s),
     }
-    containers = [{"restartCount": 0, "state": {"running": {"startedAt": _timestamp(born_s)}}}]
+    containers = [{"restartCount": 0, "state": {"running": {"startedAt": rfc3339(born_s)}}}]
     return {
         "kind": "Pod",
         "metadata": {
@@ -191,7 +190,7 @@ def _pod(name: str, labels: Mapping[str, str], *, born_s: float, ready_s: float 
             "namespace": NAMESPACE,
             "uid": name,
             "labels": dict(labels),
-            "creationTimestamp": _timestamp(born_s),
+            "creationTimestamp": rfc3339(born_s),
         },
         "status": {
             "conditions": [scheduled, ready],
@@ -199,7 +198,3 @@ def _pod(name: str, labels: Mapping[str, str], *, born_s: float, ready_s: float 
             "containerStatuses": [] if ready_s is None else containers,
         },
     }
-
-
-def _timestamp(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
